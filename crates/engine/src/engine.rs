@@ -1,0 +1,409 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use rayon::ThreadPool;
+use veracity_graph::{Batch, Dim, Model, Node, ValueId};
+use veracity_kernels::{Buffer, Depthwise, Isa, Linear, LinearSpec, Requantiser, View, ViewMut};
+use veracity_ops::{Conv, DType, Op, TensorType};
+
+use crate::{
+    LoadError, RunError, Trace,
+    action::Packed,
+    execute,
+    plan::{Fusion, Plan, accumulator},
+};
+
+/// How to run models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Instruction set; `None` for the fastest of this processor.
+    pub isa: Option<Isa>,
+    /// Number of threads; 0 for one per core.
+    pub threads: usize,
+    /// Most memory in bytes that the values of one run may take.
+    pub memory_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { isa: None, threads: 0, memory_bytes_max: 4 << 30 }
+    }
+}
+
+/// What a run computes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// One batch per output of the model.
+    pub outputs: Vec<Batch>,
+    /// The commitment, if it was asked for.
+    pub trace: Option<Trace>,
+}
+
+/// Plans kept for the next run of the same shapes.
+const PLANS_MAX: usize = 16;
+
+/// A model ready to run. May be shared between threads; runs do not influence each other.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) model: Arc<Model>,
+    pub(crate) isa: Isa,
+    pub(crate) pool: Option<ThreadPool>,
+    memory_bytes_max: usize,
+    pub(crate) constants: Constants,
+    fusion: Fusion,
+    plans: Mutex<Vec<Arc<Plan>>>,
+}
+
+impl Engine {
+    /// Makes a model ready: starts threads and, if no extent is dynamic, packs the weights.
+    ///
+    /// # Errors
+    /// [`LoadError::Threads`] without threads; [`LoadError::Model`] if an operator refuses its operands.
+    pub fn load(model: Arc<Model>, options: &Options) -> Result<Self, LoadError> {
+        let isa = options.isa.unwrap_or_else(Isa::detect);
+        let all = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if options.threads == 0 { all() } else { options.threads };
+        let builder =
+            rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("engine-{i}"));
+        let pool = if threads > 1 { Some(builder.build()) } else { None }.transpose();
+        let pool = pool.map_err(|source| LoadError::Threads { threads, source })?;
+        let constants = Constants::new(&model, isa);
+        let fusion = Fusion::of(&model);
+        let memory_bytes_max = options.memory_bytes_max;
+        let engine = Self { model, isa, pool, memory_bytes_max, constants, fusion, plans: Mutex::default() };
+        // A model that needs more memory than is allowed loads, and says so when it is run.
+        if let Some(shapes) = engine.fixed_shapes()
+            && engine.check_values(&shapes).is_ok()
+        {
+            engine.plan(&shapes)?;
+        }
+        Ok(engine)
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Instruction set in use.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Number of threads in use.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.pool.as_ref().map_or(1, ThreadPool::current_num_threads)
+    }
+
+    /// Computes the outputs for the samples of `inputs`, one batch per input of the model in its order.
+    ///
+    /// # Errors
+    /// A [`RunError`] naming the input, node or limit.
+    pub fn run(&self, inputs: &[Batch], trace: bool) -> Result<Run, RunError> {
+        let n = self.check_inputs(inputs)?;
+        let plan = self.plan_for(inputs)?;
+        let division = execute::Division::new(&plan, n, self.threads());
+        self.check_memory(&plan, n, division.samples_in_memory())?;
+        let mut outputs: Vec<Batch> =
+            plan.outputs.iter().map(|v| zeros(n, &plan.types[v.id.index()])).collect();
+        let samples = execute::run(self, &plan, division, inputs, &mut outputs, trace)?;
+        Ok(Run { outputs, trace: trace.then_some(Trace { samples }) })
+    }
+
+    /// Calls `visit` with every value that a node computes, accumulators included, for some samples at a time: a
+    /// value is visited several times, its samples in order.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub fn observe(
+        &self,
+        inputs: &[Batch],
+        visit: &mut dyn FnMut(ValueId, View<'_>),
+    ) -> Result<(), RunError> {
+        let n = self.check_inputs(inputs)?;
+        self.check_values(&types(inputs))?;
+        let plan = Plan::new(&self.model, &self.constants, &Fusion::none(&self.model), &types(inputs))?;
+        self.check_memory(&plan, n, 1)?;
+        execute::observe(self, &plan, n, inputs, visit)
+    }
+
+    fn check_inputs(&self, inputs: &[Batch]) -> Result<usize, RunError> {
+        let declared = &self.model.graph().inputs;
+        if declared.len() != inputs.len() {
+            return Err(RunError::InputCount { expected: declared.len(), found: inputs.len() });
+        }
+        let n = inputs.first().map_or(0, |batch| batch.n);
+        if n == 0 {
+            return Err(RunError::Empty);
+        }
+        let mut symbols = HashMap::new();
+        for (input, batch) in declared.iter().zip(inputs) {
+            let name = || input.name.clone();
+            let (expected, found) = (input.encoding.dtype(), batch.data.dtype());
+            if expected != found {
+                return Err(RunError::InputType { name: name(), expected, found });
+            }
+            let fits = |(dim, &extent): (&Dim, &usize)| match dim {
+                Dim::Fixed(fixed) => u32::try_from(extent) == Ok(*fixed),
+                Dim::Symbol(symbol) => extent > 0 && *symbols.entry(*symbol).or_insert(extent) == extent,
+            };
+            if input.dims.len() != batch.shape.len() || !input.dims.iter().zip(&batch.shape).all(fits) {
+                return Err(RunError::InputShape { name: name(), found: batch.shape.clone() });
+            }
+            if batch.n != n {
+                return Err(RunError::InputBatch { name: name(), expected: n, found: batch.n });
+            }
+            if TensorType::new(found, batch.shape.clone()).is_err() {
+                return Err(RunError::InputShape { name: name(), found: batch.shape.clone() });
+            }
+            let expected = batch.shape.iter().fold(n, |len, d| len.saturating_mul(*d));
+            if batch.data.len() != expected {
+                return Err(RunError::InputCountValues { name: name(), expected, found: batch.data.len() });
+            }
+        }
+        Ok(n)
+    }
+
+    fn check_memory(&self, plan: &Plan, n: usize, samples_in_memory: usize) -> Result<(), RunError> {
+        let wide = |n: usize| u128::try_from(n).unwrap_or(u128::MAX >> 64);
+        let output = |v: &crate::plan::Value| wide(n) * wide(v.len) * wide(v.dtype.size());
+        let outputs: u128 = plan.outputs.iter().map(output).sum();
+        let needed_bytes = plan.bytes_per_sample() * wide(samples_in_memory) + outputs;
+        let limit_bytes = self.memory_bytes_max;
+        if needed_bytes > wide(limit_bytes) {
+            return Err(RunError::TooLarge { needed_bytes, limit_bytes });
+        }
+        Ok(())
+    }
+
+    fn fixed_shapes(&self) -> Option<Vec<TensorType>> {
+        let extent = |dim: &Dim| match dim {
+            Dim::Fixed(n) => usize::try_from(*n).ok(),
+            Dim::Symbol(_) => None,
+        };
+        let inputs = self.model.graph().inputs.iter();
+        let one = |input: &veracity_graph::Input| {
+            let shape = input.dims.iter().map(extent).collect::<Option<_>>()?;
+            TensorType::new(input.encoding.dtype(), shape).ok()
+        };
+        inputs.map(one).collect()
+    }
+
+    fn plan_for(&self, inputs: &[Batch]) -> Result<Arc<Plan>, RunError> {
+        let same =
+            |plan: &Arc<Plan>| plan.shapes.iter().zip(inputs).all(|(shape, batch)| *shape == batch.shape);
+        let known = self.plans().iter().find(|plan| same(plan)).cloned();
+        if let Some(plan) = known {
+            return Ok(plan);
+        }
+        let types = types(inputs);
+        self.check_values(&types)?;
+        self.plan(&types).map_err(RunError::from)
+    }
+
+    /// Refuses a model one of whose values, or the index maps that planning makes for it, is beyond the memory limit:
+    /// a few bytes of a hostile model can ask for any size.
+    fn check_values(&self, inputs: &[TensorType]) -> Result<(), RunError> {
+        let wide = |n: usize| u128::try_from(n).unwrap_or(u128::MAX >> 64);
+        let index = wide(size_of::<usize>());
+        let graph = self.model.graph();
+        let given = graph.inputs.len() + graph.constants.len();
+        for ty in self.model.types(inputs)?.iter().skip(given) {
+            let maps: u128 = ty.shape.iter().map(|&extent| wide(extent) * index).sum();
+            let needed_bytes = wide(ty.len()) * wide(ty.dtype.size()) + maps;
+            if needed_bytes > wide(self.memory_bytes_max) {
+                return Err(RunError::TooLarge { needed_bytes, limit_bytes: self.memory_bytes_max });
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(&self, inputs: &[TensorType]) -> Result<Arc<Plan>, veracity_graph::ModelError> {
+        let plan = Arc::new(Plan::new(&self.model, &self.constants, &self.fusion, inputs)?);
+        let mut plans = self.plans();
+        if plans.len() >= PLANS_MAX {
+            plans.remove(0);
+        }
+        plans.push(Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    fn plans(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Plan>>> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Types of inputs that were checked, so that their shapes are not larger than their values.
+fn types(inputs: &[Batch]) -> Vec<TensorType> {
+    inputs.iter().map(|b| TensorType { dtype: b.data.dtype(), shape: b.shape.clone() }).collect()
+}
+
+fn zeros(n: usize, ty: &TensorType) -> Batch {
+    use veracity_graph::IntData;
+    let len = n * ty.len();
+    let data = match ty.dtype {
+        DType::I8 => IntData::I8(vec![0; len]),
+        DType::I16 => IntData::I16(vec![0; len]),
+        DType::I32 => IntData::I32(vec![0; len]),
+        DType::I64 => IntData::I64(vec![0; len]),
+    };
+    Batch { n, shape: ty.shape.clone(), data }
+}
+
+/// Constants as kernels take them, made when first used.
+#[derive(Debug)]
+pub(crate) struct Constants {
+    isa: Isa,
+    plain: Vec<OnceLock<Buffer>>,
+    /// By node, alone and with the product fused into it.
+    packed: Vec<[OnceLock<Arc<Packed>>; 2]>,
+}
+
+impl Constants {
+    fn new(model: &Model, isa: Isa) -> Self {
+        let graph = model.graph();
+        let plain = graph.constants.iter().map(|_| OnceLock::new()).collect();
+        Self { isa, plain, packed: graph.nodes.iter().map(|_| Default::default()).collect() }
+    }
+
+    /// Constant `index` in its own type.
+    pub(crate) fn plain(&self, model: &Model, index: usize) -> &Buffer {
+        self.plain[index].get_or_init(|| {
+            let bytes = model.constant_bytes(index);
+            let mut buffer = Buffer::new(bytes.len());
+            let dtype = model.graph().constants[index].dtype;
+            match buffer.view_mut(dtype, bytes.len() / dtype.size()) {
+                ViewMut::I8(y) => read(y, bytes, i8::from_le_bytes),
+                ViewMut::I16(y) => read(y, bytes, i16::from_le_bytes),
+                ViewMut::I32(y) => read(y, bytes, i32::from_le_bytes),
+                ViewMut::I64(y) => read(y, bytes, i64::from_le_bytes),
+            }
+            buffer
+        })
+    }
+
+    /// Packed constants of node `index`: those of `source`, with those of `requant` if it is fused. `x` is the type of
+    /// the first operand. All operands were checked against each other.
+    pub(crate) fn packed(
+        &self,
+        model: &Model,
+        index: usize,
+        source: &Node,
+        requant: Option<&Node>,
+        x: DType,
+    ) -> Arc<Packed> {
+        let place = &self.packed[index][usize::from(requant.is_some())];
+        Arc::clone(place.get_or_init(|| {
+            let requantiser = requant.map(|node| requantiser(model, node));
+            Arc::new(match &source.op {
+                Op::Conv(op) => self.pack_conv(model, source, op, false, x, requantiser.as_ref()),
+                Op::ConvTranspose(op) => {
+                    self.pack_conv(model, source, &op.conv, true, x, requantiser.as_ref())
+                }
+                Op::MatMul(op) => {
+                    let weights = i8s(model, source);
+                    let spec = spec(model, source, &weights, op.x_zero, x, requantiser.as_ref());
+                    with_bias(model, source, spec, |spec| Packed::Linear(vec![Linear::new(self.isa, &spec)]))
+                }
+                _ => Packed::Requant(self::requantiser(model, source)),
+            })
+        }))
+    }
+
+    fn pack_conv(
+        &self,
+        model: &Model,
+        source: &Node,
+        op: &Conv,
+        transposed: bool,
+        x: DType,
+        requant: Option<&Requantiser>,
+    ) -> Packed {
+        let mut weights = i8s(model, source);
+        let shape = constant_shape(model, source.inputs[1]);
+        let taps = shape[1] * shape[2];
+        if transposed {
+            weights = reversed_taps(&weights, taps, shape[3]);
+        }
+        let spec = spec(model, source, &weights, op.x_zero, x, requant);
+        with_bias(model, source, spec, |spec| {
+            if op.groups == spec.n && shape[3] == 1 && !transposed {
+                return Packed::Depthwise(Depthwise::new(self.isa, [shape[1], shape[2]], &spec));
+            }
+            let n = spec.n / op.groups;
+            let group = |index: usize| {
+                let channels = index * n..(index + 1) * n;
+                let requant = spec.requant.map(|r| r.channels(channels.clone()));
+                let spec = LinearSpec {
+                    n,
+                    weights: &spec.weights[channels.start * spec.k..channels.end * spec.k],
+                    bias: spec.bias.map(|b| &b[channels]),
+                    requant: requant.as_ref(),
+                    ..spec
+                };
+                Linear::new(self.isa, &spec)
+            };
+            Packed::Linear((0..op.groups).map(group).collect())
+        })
+    }
+}
+
+fn read<T, const N: usize>(y: &mut [T], bytes: &[u8], value: impl Fn([u8; N]) -> T) {
+    y.iter_mut().zip(bytes.as_chunks().0).for_each(|(y, b)| *y = value(*b));
+}
+
+fn constant_index(model: &Model, value: ValueId) -> usize {
+    model.graph().as_constant(value).expect("the model was checked: this operand is a constant")
+}
+
+fn constant_shape(model: &Model, value: ValueId) -> Vec<usize> {
+    let shape = &model.graph().constants[constant_index(model, value)].shape;
+    shape.iter().map(|&d| usize::try_from(d).unwrap_or(usize::MAX)).collect()
+}
+
+fn i8s(model: &Model, node: &Node) -> Vec<i8> {
+    let bytes = model.constant_bytes(constant_index(model, node.inputs[1]));
+    bytes.iter().map(|b| b.cast_signed()).collect()
+}
+
+fn requantiser(model: &Model, node: &Node) -> Requantiser {
+    let Op::Requant(op) = &node.op else { unreachable!("only a Requant is packed as one") };
+    let values = |operand: &ValueId| model.constant_values(constant_index(model, *operand));
+    let mul = node.inputs.get(2).map(values);
+    Requantiser::new(op, &values(&node.inputs[1]), mul.as_deref())
+}
+
+/// The product of `node`, without its bias.
+fn spec<'a>(
+    model: &Model,
+    node: &Node,
+    weights: &'a [i8],
+    x_zero: i32,
+    x: DType,
+    requant: Option<&'a Requantiser>,
+) -> LinearSpec<'a> {
+    let shape = constant_shape(model, node.inputs[1]);
+    let acc = accumulator(&node.op).expect("only products are packed as one");
+    LinearSpec { n: shape[0], k: shape[1..].iter().product(), weights, bias: None, x, x_zero, acc, requant }
+}
+
+fn with_bias(
+    model: &Model,
+    node: &Node,
+    spec: LinearSpec<'_>,
+    f: impl FnOnce(LinearSpec<'_>) -> Packed,
+) -> Packed {
+    let bias = node.inputs.get(2).map(|v| model.constant_values(constant_index(model, *v)));
+    f(LinearSpec { bias: bias.as_deref(), ..spec })
+}
+
+/// Each filter's taps of `width` weights in reverse order.
+fn reversed_taps(weights: &[i8], taps: usize, width: usize) -> Vec<i8> {
+    let filters = weights.chunks((taps * width).max(1));
+    filters.flat_map(|filter| filter.chunks(width.max(1)).rev().flatten().copied()).collect()
+}

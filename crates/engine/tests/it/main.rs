@@ -1,0 +1,5 @@
+//! The engine against its plain definition, and its refusals.
+
+mod builder;
+mod equality;
+mod refusals;
