@@ -1,0 +1,11 @@
+//! Tests of receipts from the outside: the wire format, its refusals, and verdicts.
+
+mod cose;
+mod craft;
+mod decode;
+mod execution;
+mod fixture;
+mod frozen;
+mod laws;
+mod tamper;
+mod verdict;
