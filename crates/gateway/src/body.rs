@@ -1,0 +1,163 @@
+//! Bodies of requests, read within limits of size, memory and time.
+
+use std::{
+    io::{self, Read},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, header},
+};
+use http_body_util::BodyExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::error::ApiError;
+
+/// Unit of the budget for bodies in memory.
+pub(crate) const BUDGET_UNIT_BYTES: u64 = 1024;
+
+/// Refuses compressed bodies, and those that announce too much, before anything is read.
+pub(crate) fn check_headers(headers: &HeaderMap, bytes_max: u64) -> Result<(), ApiError> {
+    if let Some(found) = headers.get(header::CONTENT_ENCODING).filter(|v| v.as_bytes() != b"identity") {
+        let found = String::from_utf8_lossy(found.as_bytes()).chars().take(40).collect();
+        return Err(ApiError::UnsupportedEncoding { found });
+    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    match length {
+        Some(length) if length > bytes_max => Err(ApiError::BodyTooLarge { max: bytes_max }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The pieces of a body, counted.
+struct Pieces {
+    body: Body,
+    found: u64,
+    bytes_max: u64,
+    idle_timeout: Duration,
+}
+
+impl Pieces {
+    async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        loop {
+            let frame = tokio::time::timeout(self.idle_timeout, self.body.frame()).await;
+            let Ok(frame) = frame else {
+                return Err(ApiError::RequestTimeout { timeout: self.idle_timeout });
+            };
+            let frame = match frame {
+                None => return Ok(None),
+                Some(Err(_)) => return Err(ApiError::IncompleteBody { found: self.found }),
+                Some(Ok(frame)) => frame,
+            };
+            // Trailers mean nothing here.
+            let Ok(bytes) = frame.into_data() else { continue };
+            self.found = self.found.saturating_add(bytes.len() as u64);
+            if self.found > self.bytes_max {
+                return Err(ApiError::BodyTooLarge { max: self.bytes_max });
+            }
+            return Ok(Some(bytes));
+        }
+    }
+}
+
+/// A body in memory with its share of the budget.
+#[derive(Debug)]
+pub(crate) struct Buffered {
+    pub(crate) bytes: Vec<u8>,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+/// How bodies are read.
+#[derive(Debug, Clone)]
+pub(crate) struct BodyLimits {
+    pub(crate) bytes_max: u64,
+    pub(crate) idle_timeout: Duration,
+    /// Units of [`BUDGET_UNIT_BYTES`] left for bodies in memory.
+    pub(crate) budget: Arc<Semaphore>,
+}
+
+/// Reads a whole body into memory.
+pub(crate) async fn buffer(
+    headers: &HeaderMap,
+    body: Body,
+    limits: &BodyLimits,
+) -> Result<Buffered, ApiError> {
+    check_headers(headers, limits.bytes_max)?;
+    let (bytes_max, idle_timeout) = (limits.bytes_max, limits.idle_timeout);
+    let mut pieces = Pieces { body, found: 0, bytes_max, idle_timeout };
+    let mut buffered = Buffered { bytes: Vec::new(), _share: None };
+    let mut shared = 0u64;
+    while let Some(piece) = pieces.next().await? {
+        let needed = pieces.found.div_ceil(BUDGET_UNIT_BYTES);
+        let more = u32::try_from(needed - shared).unwrap_or(u32::MAX);
+        let Ok(permit) = Arc::clone(&limits.budget).try_acquire_many_owned(more) else {
+            return Err(ApiError::Overloaded { what: "large requests" });
+        };
+        shared = needed;
+        match &mut buffered._share {
+            Some(share) => share.merge(permit),
+            none => *none = Some(permit),
+        }
+        buffered.bytes.extend_from_slice(&piece);
+    }
+    Ok(buffered)
+}
+
+/// Reads from a body on a blocking thread; see [`pump`].
+#[derive(Debug)]
+pub(crate) struct BodyReader {
+    pieces: mpsc::Receiver<Bytes>,
+    current: Bytes,
+    /// Whether the body ended where it should, as opposed to the connection.
+    complete: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Read for BodyReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.current = piece,
+                None if self.complete.load(std::sync::atomic::Ordering::Acquire) => return Ok(0),
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        let n = buffer.len().min(self.current.len());
+        buffer[..n].copy_from_slice(&self.current.split_to(n));
+        Ok(n)
+    }
+}
+
+/// Feeds a body to `job`, which reads it on a blocking thread, a few pieces ahead. Stops reading when the job ends.
+pub(crate) async fn pump<T: Send + 'static>(
+    headers: &HeaderMap,
+    body: Body,
+    (bytes_max, idle_timeout): (u64, Duration),
+    job: impl FnOnce(BodyReader) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    check_headers(headers, bytes_max)?;
+    let (sender, receiver) = mpsc::channel(4);
+    let complete = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let reader = BodyReader { pieces: receiver, current: Bytes::new(), complete: Arc::clone(&complete) };
+    let job = tokio::task::spawn_blocking(move || job(reader));
+    let mut pieces = Pieces { body, found: 0, bytes_max, idle_timeout };
+    let failure = loop {
+        match pieces.next().await {
+            Ok(Some(piece)) => {
+                if sender.send(piece).await.is_err() {
+                    break None;
+                }
+            }
+            Ok(None) => {
+                complete.store(true, std::sync::atomic::Ordering::Release);
+                break None;
+            }
+            Err(error) => break Some(error),
+        }
+    };
+    drop(sender);
+    let result = job.await.map_err(|_| ApiError::Internal { what: "a job panicked" })?;
+    // The reason why the body ended explains more than what the job made of it.
+    failure.map_or(result, Err)
+}

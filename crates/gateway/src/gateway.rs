@@ -1,0 +1,162 @@
+use std::{
+    future::Future,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, sync::Semaphore};
+use veracity_receipt::{ExecutorId, ExecutorKey};
+use veracity_store::{ReceiptLog, Store};
+use veracity_worker::Worker;
+
+use crate::{
+    Config, StartError,
+    body::{BUDGET_UNIT_BYTES, BodyLimits},
+    cache::ModelCache,
+    error::ApiError,
+    metrics::{Metrics, Sampled},
+    routes, server,
+};
+
+/// How often receipts are made to survive power loss.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A server for the models of one store. Cheap to clone; clones are the same server.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<Store>,
+    pub(crate) worker: Worker,
+    pub(crate) models: ModelCache,
+    pub(crate) receipts: ReceiptLog,
+    pub(crate) metrics: Metrics,
+    /// Requests that run or wait for it.
+    pub(crate) admission: Arc<Semaphore>,
+    pub(crate) runs: Arc<Semaphore>,
+    pub(crate) transfers: Arc<Semaphore>,
+    pub(crate) bodies: BodyLimits,
+    /// Set when no more requests should come.
+    pub(crate) stopping: AtomicBool,
+}
+
+impl Gateway {
+    /// A gateway that serves the models of `store` and signs with `key`. It takes the store's receipt log: one gateway
+    /// per store.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn new(store: Arc<Store>, key: ExecutorKey, config: Config) -> Result<Self, StartError> {
+        let faults = config.faults();
+        if !faults.is_empty() {
+            return Err(StartError::Config(faults));
+        }
+        let shared = Shared {
+            receipts: store.receipt_log(config.receipts)?,
+            worker: Worker::new(key, config.limits, config.trace),
+            models: ModelCache::new(config.engine, config.loaded_bytes_max),
+            metrics: Metrics::new(),
+            admission: Arc::new(Semaphore::new(config.runs_max.saturating_add(config.queue_max).min(MANY))),
+            runs: Arc::new(Semaphore::new(config.runs_max.min(MANY))),
+            transfers: Arc::new(Semaphore::new(config.transfers_max.min(MANY))),
+            bodies: BodyLimits {
+                bytes_max: config.body_bytes_max,
+                idle_timeout: config.idle_timeout,
+                budget: Arc::new(Semaphore::new(budget_units(&config))),
+            },
+            stopping: AtomicBool::new(false),
+            store,
+            config,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Who signs the receipts.
+    #[must_use]
+    pub fn executor(&self) -> ExecutorId {
+        self.shared.worker.executor()
+    }
+
+    /// Serves connections until `shutdown` completes; then lets requests in progress end, for at most
+    /// [`Config::drain_timeout`], and makes the receipts durable. Needs a runtime with I/O and time.
+    ///
+    /// # Errors
+    /// When receipts cannot be made durable. A failure to accept one connection is logged and waited out.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> io::Result<()> {
+        let keeper = tokio::spawn(keep_receipts(Arc::clone(&self.shared)));
+        let router = routes::router(&self.shared);
+        let config = &self.shared.config;
+        let stop = async {
+            shutdown.await;
+            self.shared.stopping.store(true, Ordering::Release);
+        };
+        server::serve(listener, router, config, stop).await;
+        keeper.abort();
+        let shared = Arc::clone(&self.shared);
+        let synced = tokio::task::spawn_blocking(move || shared.receipts.sync()).await;
+        synced.map_err(io::Error::other)?.map_err(io::Error::other)
+    }
+}
+
+/// Most permits of a semaphore that make sense; tokio allows a few more.
+const MANY: usize = 1 << 40;
+
+fn budget_units(config: &Config) -> usize {
+    usize::try_from(config.bodies_bytes_max / BUDGET_UNIT_BYTES + 1).map_or(MANY, |units| units.min(MANY))
+}
+
+async fn keep_receipts(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(SYNC_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let shared = Arc::clone(&shared);
+        match tokio::task::spawn_blocking(move || shared.receipts.sync()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "gateway.receipts: cannot be made durable"),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Runs `job` on a blocking thread.
+pub(crate) async fn blocking<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    job: impl FnOnce(&Shared) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let shared = Arc::clone(shared);
+    let done = tokio::task::spawn_blocking(move || job(&shared)).await;
+    done.map_err(|_| ApiError::Internal { what: "a job panicked" })?
+}
+
+impl Shared {
+    fn bodies_units(&self) -> usize {
+        budget_units(&self.config).saturating_sub(self.bodies.budget.available_permits())
+    }
+
+    pub(crate) fn sample(&self) -> Result<Sampled, ApiError> {
+        let entries = self.store.list()?;
+        let (loaded_models, loaded_bytes) = self.models.usage();
+        Ok(Sampled {
+            models: entries.len() as u64,
+            stored_bytes: entries.iter().map(veracity_store::Entry::size_bytes).sum(),
+            loaded_models: loaded_models as u64,
+            loaded_bytes,
+            receipts: self.receipts.len() as u64,
+            bodies_bytes: self.bodies_units() as u64 * BUDGET_UNIT_BYTES,
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! `POST /v2/models/{name}[/versions/{version}]/infer`.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    response::{IntoResponse as _, Response},
+};
+use tokio::sync::Semaphore;
+use veracity_receipt::Request;
+use veracity_worker::{Inference, protocol::PROTOCOL};
+
+use crate::{
+    base64,
+    body::{Buffered, buffer, check_headers},
+    error::ApiError,
+    gateway::{Shared, blocking},
+    routes::ModelPath,
+    v2::resolve,
+};
+
+const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+const RECEIPT: HeaderName = HeaderName::from_static("x-receipt");
+const RECEIPT_ID: HeaderName = HeaderName::from_static("x-receipt-id");
+
+pub(crate) async fn infer(
+    State(shared): State<Arc<Shared>>,
+    path: ModelPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let (json_length, inline) = (json_length(&headers)?, wants_receipt(&headers)?);
+    check_headers(&headers, shared.bodies.bytes_max)?;
+    let overloaded = |_| ApiError::Overloaded { what: "other requests" };
+    let admitted = Arc::clone(&shared.admission).try_acquire_owned().map_err(overloaded)?;
+    let body = buffer(&headers, body, &shared.bodies).await?;
+    let timeout = shared.config.run_timeout;
+    let job = async {
+        let run = acquire(&shared.runs).await?;
+        // The job holds its permits itself: should nobody wait for it any longer, it still counts until it ends.
+        let job = move |shared: &Shared| {
+            let done = run_job(shared, &path, &body, json_length);
+            drop((run, admitted));
+            done
+        };
+        blocking(&shared, job).await
+    };
+    let done = tokio::time::timeout(timeout, job).await;
+    let Inference { response, receipt } = done.map_err(|_| ApiError::RunTimeout { timeout })??;
+    let mut answer = response.body.into_response();
+    let headers = answer.headers_mut();
+    let content_type =
+        if response.json_length.is_some() { "application/octet-stream" } else { "application/json" };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(length) = response.json_length {
+        headers.insert(JSON_LENGTH, HeaderValue::from(length));
+    }
+    headers.insert(RECEIPT_ID, ascii(receipt.id().to_string())?);
+    if inline {
+        headers.insert(RECEIPT, ascii(base64::encode(&receipt.encode()))?);
+    }
+    Ok(answer)
+}
+
+async fn acquire(semaphore: &Arc<Semaphore>) -> Result<tokio::sync::OwnedSemaphorePermit, ApiError> {
+    let closed = |_| ApiError::Internal { what: "a semaphore is closed" };
+    Arc::clone(semaphore).acquire_owned().await.map_err(closed)
+}
+
+fn run_job(
+    shared: &Shared,
+    path: &ModelPath,
+    body: &Buffered,
+    json_length: Option<u64>,
+) -> Result<Inference, ApiError> {
+    let started = Instant::now();
+    let id = resolve(shared, path)?;
+    let loaded = shared.models.get(&shared.store, &id)?;
+    let request = Request { protocol: PROTOCOL, model_name: &path.name, json_length, body: &body.bytes };
+    let inference = shared.worker.infer(&loaded, &request, unix_seconds())?;
+    // Before the answer leaves, so that its receipt survives the end of this process.
+    shared.receipts.append(inference.receipt.id().as_bytes(), &inference.receipt.encode())?;
+    let usage = inference.receipt.claims().usage;
+    shared.metrics.samples.inc_by(usage.samples);
+    shared.metrics.request_bytes.inc_by(usage.input_bytes);
+    shared.metrics.response_bytes.inc_by(usage.output_bytes);
+    shared.metrics.run_seconds.inc_by(started.elapsed().as_secs_f64());
+    Ok(inference)
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).as_ref().map_or(0, Duration::as_secs)
+}
+
+/// The value of a header that may come once.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, ()> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(()),
+        (value, None) => Ok(value.map(HeaderValue::as_bytes)),
+    }
+}
+
+fn json_length(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    let refuse =
+        || ApiError::InvalidHeader { name: "Inference-Header-Content-Length", expected: "a number of bytes" };
+    let Some(value) = single(headers, &JSON_LENGTH).map_err(|()| refuse())? else { return Ok(None) };
+    let digits = value.iter().all(u8::is_ascii_digit).then(|| str::from_utf8(value).ok()).flatten();
+    digits.and_then(|digits| digits.parse().ok()).map(Some).ok_or_else(refuse)
+}
+
+fn wants_receipt(headers: &HeaderMap) -> Result<bool, ApiError> {
+    match single(headers, &RECEIPT) {
+        Ok(None) => Ok(false),
+        Ok(Some(b"inline")) => Ok(true),
+        Ok(Some(_)) | Err(()) => Err(ApiError::InvalidHeader { name: "x-receipt", expected: "'inline'" }),
+    }
+}
+
+fn ascii(text: String) -> Result<HeaderValue, ApiError> {
+    HeaderValue::try_from(text).map_err(|_| ApiError::Internal { what: "a header is not ASCII" })
+}

@@ -1,0 +1,189 @@
+//! Models as content: upload, list, describe, download, remove.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{RawQuery, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use serde_json::{Value, json};
+use veracity_graph::{Manifest, Part};
+use veracity_store::{Entry, Name};
+
+use crate::{
+    body::{BodyLimits, buffer, pump},
+    error::ApiError,
+    gateway::{Shared, blocking},
+    routes::ReferencePath,
+    v2::tensor_json,
+};
+
+/// Largest accuracy report in bytes.
+const REPORT_BYTES_MAX: u64 = 1 << 20;
+
+/// Refuses changes where they are switched off, and those that a page of another site makes in somebody's browser.
+fn check_writable(shared: &Shared, headers: &HeaderMap) -> Result<(), ApiError> {
+    if !shared.config.writable {
+        return Err(ApiError::ReadOnly);
+    }
+    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+        Some(b"cross-site" | b"same-site") => Err(ApiError::CrossSite),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn transfer(shared: &Shared) -> Result<tokio::sync::OwnedSemaphorePermit, ApiError> {
+    let busy = |_| ApiError::Overloaded { what: "other transfers of models" };
+    Arc::clone(&shared.transfers).try_acquire_owned().map_err(busy)
+}
+
+pub(crate) async fn upload(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    check_writable(&shared, &headers)?;
+    let name = query_name(query.as_deref())?;
+    let _transfer = transfer(&shared)?;
+    let max = shared.config.upload_bytes_max;
+    let store = Arc::clone(&shared.store);
+    let limits = (max, shared.config.idle_timeout);
+    let (id, name) = pump(&headers, body, limits, move |reader| {
+        let id = store.put_reader(reader, max)?;
+        if let Some(name) = &name {
+            store.set_name(name, &id)?;
+        }
+        Ok((id, name))
+    })
+    .await?;
+    let name = name.map(|name| name.to_string());
+    Ok((StatusCode::CREATED, Json(json!({ "id": id.to_string(), "name": name }))))
+}
+
+/// The query has one optional parameter, whose characters need no escapes.
+fn query_name(query: Option<&str>) -> Result<Option<Name>, ApiError> {
+    match query.filter(|q| !q.is_empty()) {
+        None => Ok(None),
+        Some(query) => match query.strip_prefix("name=") {
+            Some(name) if !name.contains('&') => Ok(Some(name.parse()?)),
+            Some(_) | None => Err(ApiError::InvalidQuery { reason: "it may be name=NAME, once".to_owned() }),
+        },
+    }
+}
+
+pub(crate) async fn list(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, ApiError> {
+    blocking(&shared, |shared| {
+        let models: Vec<Value> = shared.store.list()?.iter().map(entry_json).collect();
+        Ok(Json(json!({ "models": models })))
+    })
+    .await
+}
+
+fn entry_json(entry: &Entry) -> Value {
+    let error = entry.manifest.as_ref().err().map(ToString::to_string);
+    json!({ "id": entry.id.to_string(), "names": names_json(&entry.names), "size_bytes": entry.size_bytes(), "error": error })
+}
+
+fn names_json(names: &[Name]) -> Vec<&str> {
+    names.iter().map(Name::as_str).collect()
+}
+
+pub(crate) async fn show(
+    State(shared): State<Arc<Shared>>,
+    path: ReferencePath,
+) -> Result<Json<Value>, ApiError> {
+    blocking(&shared, move |shared| {
+        let id = shared.store.resolve(&path.reference)?;
+        let manifest = shared.store.manifest(&id)?;
+        let report =
+            shared.store.report(&id)?.and_then(|report| serde_json::from_slice::<Value>(&report).ok());
+        let loaded = shared.models.get(&shared.store, &id)?;
+        let names: Vec<Name> = shared
+            .store
+            .names()?
+            .into_iter()
+            .filter(|(_, target)| *target == id)
+            .map(|(name, _)| name)
+            .collect();
+        Ok(Json(json!({
+            "id": id.to_string(),
+            "names": names_json(&names),
+            "manifest": manifest_json(&manifest),
+            "inputs": loaded.inputs().iter().map(tensor_json).collect::<Vec<_>>(),
+            "outputs": loaded.outputs().iter().map(tensor_json).collect::<Vec<_>>(),
+            "report": report,
+        })))
+    })
+    .await
+}
+
+fn manifest_json(manifest: &Manifest) -> Value {
+    let part = |part: &Part| json!({ "digest": part.digest.to_string(), "size_bytes": part.size_bytes });
+    let from = &manifest.provenance;
+    json!({
+        "graph": part(&manifest.graph),
+        "weights": part(&manifest.weights),
+        "provenance": {
+            "converter": from.converter,
+            "format": from.format,
+            "source": from.source.to_string(),
+            "options": from.options,
+            "samples": from.samples.map(|digest| digest.to_string()),
+        },
+    })
+}
+
+pub(crate) async fn bundle(
+    State(shared): State<Arc<Shared>>,
+    path: ReferencePath,
+) -> Result<Response, ApiError> {
+    let _transfer = transfer(&shared)?;
+    let bytes = blocking(&shared, move |shared| {
+        let id = shared.store.resolve(&path.reference)?;
+        Ok(shared.store.get(&id)?.encode())
+    })
+    .await?;
+    let mut response = bytes.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    Ok(response)
+}
+
+pub(crate) async fn set_report(
+    State(shared): State<Arc<Shared>>,
+    path: ReferencePath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    check_writable(&shared, &headers)?;
+    let limits = BodyLimits { bytes_max: REPORT_BYTES_MAX, ..shared.bodies.clone() };
+    let body = buffer(&headers, body, &limits).await?;
+    serde_json::from_slice::<serde::de::IgnoredAny>(&body.bytes)
+        .map_err(|e| ApiError::InvalidReport { reason: e.to_string() })?;
+    blocking(&shared, move |shared| {
+        let id = shared.store.resolve(&path.reference)?;
+        shared.store.set_report(&id, &body.bytes)?;
+        Ok(Json(json!({ "id": id.to_string() })))
+    })
+    .await
+}
+
+pub(crate) async fn remove(
+    State(shared): State<Arc<Shared>>,
+    path: ReferencePath,
+    headers: HeaderMap,
+) -> Result<Json<Value>, ApiError> {
+    check_writable(&shared, &headers)?;
+    blocking(&shared, move |shared| {
+        let removed = shared.store.remove(&path.reference)?;
+        if removed.model {
+            shared.models.forget(&removed.id);
+        }
+        let names = names_json(&removed.names);
+        Ok(Json(json!({ "id": removed.id.to_string(), "names": names, "model_removed": removed.model })))
+    })
+    .await
+}

@@ -1,0 +1,70 @@
+//! `GET /v1/receipts/{id}`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse as _, Response},
+};
+use serde_json::{Value, json};
+use veracity_receipt::{CONTENT_TYPE, Receipt, ReceiptId};
+
+use crate::{
+    error::ApiError,
+    gateway::{Shared, blocking},
+    routes::ReferencePath,
+};
+
+pub(crate) async fn receipt(
+    State(shared): State<Arc<Shared>>,
+    path: ReferencePath,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let id = path.reference;
+    let bytes = blocking(&shared, move |shared| {
+        let not_found = || ApiError::ReceiptNotFound { id: id.chars().take(80).collect() };
+        let parsed: ReceiptId = id.parse().map_err(|_| not_found())?;
+        shared.receipts.get(parsed.as_bytes())?.ok_or_else(not_found)
+    })
+    .await?;
+    let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if accepts.split(',').any(|kind| kind.split(';').next().map(str::trim) == Some("application/json")) {
+        let receipt =
+            Receipt::decode(&bytes).map_err(|_| ApiError::Internal { what: "a kept receipt is invalid" })?;
+        return Ok(Json(receipt_json(&receipt)).into_response());
+    }
+    let mut response = bytes.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    Ok(response)
+}
+
+fn receipt_json(receipt: &Receipt) -> Value {
+    let claims = receipt.claims();
+    let (parameters, usage) = (&claims.parameters, &claims.usage);
+    let signature: String = receipt.signature().iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({
+        "id": receipt.id().to_string(),
+        "executor": receipt.executor().to_string(),
+        "signature": signature,
+        "issued_at": claims.issued_at,
+        "model_id": claims.model_id.to_string(),
+        "request_hash": claims.request_hash.to_string(),
+        "response_hash": claims.response_hash.to_string(),
+        "parameters": {
+            "protocol": parameters.protocol,
+            "model_name": parameters.model_name,
+            "request_json_length": parameters.request_json_length,
+            "response_json_length": parameters.response_json_length,
+        },
+        "usage": {
+            "samples": usage.samples,
+            "input_bytes": usage.input_bytes,
+            "output_bytes": usage.output_bytes,
+            "macs": usage.macs,
+        },
+        "software": claims.software,
+        "trace_root": claims.trace_root.map(|root| root.to_string()),
+    })
+}

@@ -1,0 +1,10 @@
+//! The gateway over real sockets: inference, models, receipts, refusals, limits, start and stop.
+
+#[path = "../../../store/tests/it/fixture.rs"]
+mod fixture;
+
+mod inference;
+mod limits;
+mod models;
+mod refusals;
+mod server;
