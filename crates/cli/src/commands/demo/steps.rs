@@ -1,0 +1,251 @@
+//! The scenes: ask, verify, cheat, score.
+
+use std::time::Instant;
+
+use serde::Serialize;
+use veracity_graph::{Array, ArrayData};
+use veracity_receipt::Receipt;
+use veracity_worker::LoadedModel;
+
+use super::{
+    assets::{Digits, MODELS, WIDTH},
+    cheat::{self, Cheat, Exchange},
+    picture,
+    stage::Stage,
+};
+use crate::{
+    commands::verify::{Evidence, judge},
+    error::Failure,
+    http::{Answer, Server},
+    oip,
+    output::{Output, Paint},
+    statement::{Judgement, Statement},
+};
+
+/// Which of the held-out images is shown.
+const SHOWN: usize = 25;
+const BAR_COLUMNS: usize = 30;
+/// Columns of the terminal beside the demo's own indentation.
+const COLUMNS: usize = 77;
+/// Where the details of a verdict's lines begin.
+const INDENT: usize = 17;
+
+/// What was asked and answered.
+#[derive(Debug, Serialize)]
+pub(super) struct Question {
+    model: &'static str,
+    /// Position in the held-out set.
+    image: usize,
+    label: usize,
+    answer: usize,
+    receipt: Statement,
+}
+
+/// A question with the bytes that were sent and received.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) question: Question,
+    request: Vec<u8>,
+    response: Vec<u8>,
+    receipt: Vec<u8>,
+}
+
+/// How often a model is right on images that no training saw.
+#[derive(Debug, Serialize)]
+pub(super) struct Score {
+    model: &'static str,
+    right: usize,
+    total: usize,
+    elapsed_ms: u128,
+}
+
+/// Steps 3 and 4: one image over HTTP, the answer, the receipt.
+pub(super) fn ask(stage: &Stage) -> Result<Asked, Failure> {
+    let (digits, server, colors) = (&MODELS[0], stage.server()?, stage.out.colors());
+    let (pixels, label) = (stage.held_out.image(SHOWN), stage.held_out.labels[SHOWN]);
+    let route = format!("POST {}/v2/models/{}/infer", server.url(), digits.name);
+    stage.title(3, "Ask", "about an image that no training saw");
+    stage.tell(&route);
+    let request = oip::encode([("image", digits.input(pixels))]);
+    let answer = server.infer(digits.name, &request)?;
+    let logits = logits(&server, &answer)?;
+    let shares = picture::softmax(&logits);
+    let found = picture::argmax(&shares);
+    let picture = picture::lines(pixels, WIDTH, colors);
+    let bars = bars(&shares, found, stage.out);
+    stage.tell(&beside(&picture, &bars, WIDTH * 2));
+    let verdict = if found == label { "right" } else { "wrong" };
+    let answered = colors.paint(Paint::Bold, format!("the model says {found}"));
+    stage.tell(&format!("{answered}, the writer wrote {label}: {verdict}"));
+    let receipt = server.get(&format!("/v1/receipts/{}", answer.receipt_id))?;
+    let statement = Receipt::decode(&receipt).map(|r| Statement::from(&r));
+    let statement = statement.map_err(|_| server.strange("a receipt that is none"))?;
+    stage.title(4, "Receipt", &format!("{} bytes that state, signed", receipt.len()));
+    stage.tell(&statement.to_string());
+    let question = Question { model: digits.name, image: SHOWN, label, answer: found, receipt: statement };
+    Ok(Asked { question, request: request.body, response: answer.response.body, receipt })
+}
+
+/// One line per digit, the answer set off.
+fn bars(shares: &[f32], found: usize, out: Output) -> Vec<String> {
+    let bar = |(digit, share): (usize, &f32)| {
+        let bar = picture::bar(*share, BAR_COLUMNS, out.colors());
+        let line = format!("{digit} {bar:<BAR_COLUMNS$} {:6.2} %", 100.0 * share);
+        let paint = if digit == found { Paint::Green } else { Paint::Dim };
+        out.colors().paint(paint, line)
+    };
+    shares.iter().enumerate().map(bar).collect()
+}
+
+/// Two columns; the left one is `width` wide and vertically centred.
+fn beside(left: &[String], right: &[String], width: usize) -> String {
+    let above = right.len().saturating_sub(left.len()) / 2;
+    let blank = " ".repeat(width);
+    let cell = |row: usize| row.checked_sub(above).and_then(|row| left.get(row)).unwrap_or(&blank);
+    let rows = right.len().max(left.len() + above);
+    let line = |row: usize| format!("{}   {}", cell(row), right.get(row).map_or("", String::as_str));
+    (0..rows).map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Step 5: offline, by running the model again.
+pub(super) fn verify(stage: &Stage, asked: &Asked) -> Result<Judgement, Failure> {
+    stage.title(5, "Verify", "offline: believe nobody, run the model again, compare every bit");
+    let model = stage.load(&MODELS[0])?;
+    let judgement = judge(evidence(stage, asked, &model));
+    stage.tell(&stage.out.colors().labels(&fit(&judgement.to_string())));
+    Ok(judgement)
+}
+
+/// Step 6: three lies.
+pub(super) fn cheat(stage: &Stage, asked: &Asked) -> Result<Vec<Cheat>, Failure> {
+    stage.title(6, "Cheat", "three times");
+    let model = stage.load(&MODELS[0])?;
+    let exchange = Exchange { request: &asked.request, response: &asked.response, receipt: &asked.receipt };
+    let cheats = cheat::attempt_all(evidence(stage, asked, &model), exchange, &stage.key()?);
+    for Cheat { what, judgement } in &cheats {
+        let text = judgement.to_string();
+        let lines = text.lines().filter(|line| line.starts_with("FAIL") || line.contains("VERIFIED"));
+        let shown: Vec<&str> = lines.collect();
+        stage.tell(&format!("{what}\n{}", stage.out.colors().labels(&fit(&shown.join("\n")))));
+    }
+    Ok(cheats)
+}
+
+fn evidence<'a>(stage: &Stage, asked: &'a Asked, model: &'a LoadedModel) -> Evidence<'a> {
+    Evidence {
+        receipt: &asked.receipt,
+        request: Some(&asked.request),
+        response: Some(&asked.response),
+        model: Some(model),
+        executor: stage.executor(),
+    }
+}
+
+/// Shortens hashes and wraps lines, so that they fit 80 columns.
+fn fit(text: &str) -> String {
+    let shorten = |word: &str| match word.len() {
+        64.. if word.bytes().take(64).all(|b| b.is_ascii_hexdigit()) => {
+            format!("{}..{}", &word[..8], &word[64..])
+        }
+        _ => word.to_owned(),
+    };
+    let line = |line: &str| wrap(&line.split(' ').map(shorten).collect::<Vec<_>>().join(" "));
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Breaks a line at spaces; what follows is indented to the column of details.
+fn wrap(line: &str) -> String {
+    let mut wrapped = String::new();
+    let mut column = 0;
+    for word in line.split(' ') {
+        if column > 0 && column + word.len() > COLUMNS {
+            wrapped.push_str(&format!("\n{:INDENT$}", ""));
+            column = INDENT;
+        } else if column > 0 || wrapped.ends_with(' ') {
+            wrapped.push(' ');
+        }
+        wrapped.push_str(word);
+        column += word.len() + 1;
+    }
+    wrapped
+}
+
+/// Step 7: all held-out images, in one request per model.
+pub(super) fn score(stage: &Stage) -> Result<Vec<Score>, Failure> {
+    stage.title(7, "Score", "all images that no training saw, one request and receipt per model");
+    let server = stage.server()?;
+    MODELS.iter().map(|digits| score_one(stage, &server, digits)).collect()
+}
+
+fn score_one(stage: &Stage, server: &Server, digits: &Digits) -> Result<Score, Failure> {
+    let request = oip::encode([("image", digits.input(&stage.held_out.pixels))]);
+    let started = Instant::now();
+    let answer = server.infer(digits.name, &request)?;
+    let elapsed_ms = started.elapsed().as_millis();
+    let logits = logits(server, &answer)?;
+    let labels = &stage.held_out.labels;
+    let classes = (logits.len() / labels.len()).max(1);
+    let right =
+        logits.chunks(classes).zip(labels).filter(|(row, label)| picture::argmax(row) == **label).count();
+    let total = labels.len();
+    let share = 100.0 * right as f64 / total as f64;
+    stage.tell(&format!("{}  {right} of {total} right ({share:.2} %) in {elapsed_ms} ms", digits.name));
+    Ok(Score { model: digits.name, right, total, elapsed_ms })
+}
+
+/// The values of the only output.
+fn logits(server: &Server, answer: &Answer) -> Result<Vec<f32>, Failure> {
+    let tensors = oip::decode(answer.response.json_length, &answer.response.body);
+    match tensors.unwrap_or_default().pop() {
+        Some((_, Array { data: ArrayData::F32(values), .. })) => Ok(values),
+        _ => Err(server.strange("an answer without logits")),
+    }
+}
+
+/// How it went, and what to try next.
+pub(super) fn farewell(out: Output, elapsed_ms: u128, good: bool) {
+    let tenths = elapsed_ms / 100;
+    let time = format!("{}.{} s", tenths / 10, tenths % 10);
+    let (paint, word) = match good {
+        true => (Paint::Green, "The honest answer was verified, the three lies were refused."),
+        false => (Paint::Red, "Something did not go as it must; please report this."),
+    };
+    out.say(format!("\n{} ({time})", out.colors().paint(paint, word)));
+    out.say("\nWith a model of your own:\n  veracity import FILE.onnx --samples FILE.npz\n  veracity run NAME --input FILE.npz --receipt r.cose\n  veracity verify r.cose");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_shortened_and_nothing_else() {
+        let hash = "0123456789abcdef".repeat(4);
+        assert_eq!(
+            fit(&format!("PASS  model  {hash}\nshort {hash}, x")),
+            "PASS  model  01234567..\nshort 01234567.., x"
+        );
+        assert_eq!(fit("no hash here"), "no hash here");
+    }
+
+    #[test]
+    fn long_lines_are_wrapped_under_their_details() {
+        let words = ["word"; 20].join(" ");
+        let line = format!("FAIL  response   {words}");
+        let wrapped = wrap(&line);
+        let lines: Vec<&str> = wrapped.lines().collect();
+        assert!(lines.len() == 2 && lines.iter().all(|l| l.len() <= COLUMNS), "{wrapped}");
+        assert!(lines[1].starts_with(&format!("{:INDENT$}word", "")), "{wrapped}");
+        assert_eq!(
+            wrapped.split_whitespace().collect::<Vec<_>>(),
+            line.split_whitespace().collect::<Vec<_>>()
+        );
+        assert_eq!(wrap("PASS  a  b"), "PASS  a  b");
+    }
+
+    #[test]
+    fn columns_stand_side_by_side() {
+        let text = |lines: &[&str]| lines.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(beside(&text(&["ab"]), &text(&["1", "2", "3"]), 2), "     1\nab   2\n     3");
+    }
+}

@@ -1,0 +1,10 @@
+//! One module per command: its arguments, and `execute`.
+
+pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod import;
+pub(crate) mod model;
+pub(crate) mod run;
+pub(crate) mod up;
+pub(crate) mod verify;

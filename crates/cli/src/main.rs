@@ -1,0 +1,90 @@
+//! Host, run and verify AI models: the one program.
+
+mod args;
+mod commands;
+mod data;
+mod error;
+mod http;
+mod images;
+mod models;
+mod npz;
+mod oip;
+mod output;
+mod progress;
+mod runner;
+mod server;
+mod statement;
+mod tensors;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    args::{Cli, Command},
+    error::Failure,
+    output::Output,
+};
+
+/// `verify` did not verify, or `doctor` found something that fails.
+const NEGATIVE: u8 = 1;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse_usage(&error),
+    };
+    log_to_stderr(&cli.command);
+    let out = Output::new(cli.global.json);
+    match dispatch(&cli, out) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(NEGATIVE),
+        Err(failure) => {
+            out.failure(&failure);
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+/// Runs the command; `false` where the answer is no.
+fn dispatch(cli: &Cli, out: Output) -> Result<bool, Failure> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Demo(args) => return commands::demo::execute(args, out),
+        Command::Up(args) => commands::up::execute(args, global, out)?,
+        Command::Import(args) => commands::import::execute(args, global, out)?,
+        Command::Model(args) => commands::model::execute(args, global, out)?,
+        Command::Run(args) => commands::run::execute(args, global, out)?,
+        Command::Verify(args) => return commands::verify::execute(args, global, out),
+        Command::Doctor(args) => return commands::doctor::execute(args, global, out),
+        Command::Completions(args) => commands::completions::execute(args, out),
+    }
+    Ok(true)
+}
+
+/// What libraries report: warnings, for a server also its milestones, and whatever `RUST_LOG` asks for.
+fn log_to_stderr(command: &Command) {
+    let level = if matches!(command, Command::Up(_)) { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Help and version go to stdout; a wrong usage is a failure like others, in JSON if that was asked for.
+fn refuse_usage(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|arg| arg == "--json");
+    if error.use_stderr() && json {
+        let text = error.to_string();
+        let about: Vec<&str> =
+            text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim).collect();
+        let message = about.join(" ");
+        let message = message.trim().trim_start_matches("error: ");
+        let failure = Failure::input("usage", message, "see `veracity --help` or `veracity COMMAND --help`");
+        Output::new(true).failure(&failure);
+        return ExitCode::from(failure.status());
+    }
+    // A reader that has gone away is no reason to fail.
+    let _gone = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}

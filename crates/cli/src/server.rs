@@ -1,0 +1,115 @@
+//! A gateway in this process, for `up` and for the demo.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+    task::JoinHandle,
+};
+use veracity_gateway::{Config, Gateway, StartError};
+use veracity_receipt::ExecutorId;
+use veracity_store::Store;
+
+use crate::{data, error::Failure};
+
+/// A running server. Dropping it stops it at once; [`Node::stop`] lets requests end.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Who signs.
+    pub(crate) executor: ExecutorId,
+    runtime: Runtime,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<io::Result<()>>,
+}
+
+impl Node {
+    /// Starts to serve the models of `store`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// `port_taken`, `data_in_use` and trouble with the key.
+    pub(crate) fn start(store: Store, config: Config, listen: SocketAddr) -> Result<Self, Failure> {
+        let key = data::executor_key(&store)?;
+        let gateway = Gateway::new(Arc::new(store), key, config).map_err(|e| start_failure(&e))?;
+        let executor = gateway.executor();
+        let runtime = Builder::new_multi_thread().enable_all().build();
+        let runtime =
+            runtime.map_err(|e| Failure::outside("threads", e, "try again when the machine is less busy"))?;
+        let listener = runtime.block_on(TcpListener::bind(listen)).map_err(|e| listen_failure(listen, &e))?;
+        let address = listener.local_addr().map_err(|e| listen_failure(listen, &e))?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async {
+            let _asked_or_dropped = stopped.await;
+        };
+        let served = runtime.spawn(async move { gateway.serve(listener, shutdown).await });
+        Ok(Self { address, executor, runtime, stop, served })
+    }
+
+    /// The server's URL.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Waits for Ctrl-C or a request to terminate.
+    pub(crate) fn wait(&self) {
+        self.runtime.block_on(interrupted());
+    }
+
+    /// Lets requests in progress end and makes receipts durable.
+    ///
+    /// # Errors
+    /// `receipts_lost` if they cannot be made durable.
+    pub(crate) fn stop(self) -> Result<(), Failure> {
+        // The receiver is gone only if serving has ended already.
+        let _ended = self.stop.send(());
+        let lost = |e: &dyn std::fmt::Display| {
+            Failure::outside("receipts_lost", format!("the last receipts may be lost: {e}"), "check the disk")
+        };
+        self.runtime.block_on(self.served).map_err(|e| lost(&e))?.map_err(|e| lost(&e))
+    }
+}
+
+#[cfg(unix)]
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        },
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}
+
+#[cfg(not(unix))]
+async fn interrupted() {
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+fn start_failure(error: &StartError) -> Failure {
+    match error {
+        StartError::Receipts(error) => data::receipts_failure(error),
+        _ => Failure::input("bad_config", error, "change the options"),
+    }
+}
+
+fn listen_failure(address: SocketAddr, error: &io::Error) -> Failure {
+    let message = format!("cannot listen on {address}: {error}");
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Failure::outside(
+            "port_taken",
+            message,
+            "stop the other program or choose another port with --listen",
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            Failure::input("bad_address", message, "give an address of this machine, such as 127.0.0.1:8080")
+        }
+        io::ErrorKind::PermissionDenied => {
+            Failure::input("port_forbidden", message, "choose a port above 1023")
+        }
+        _ => Failure::outside("cannot_listen", message, "choose another address with --listen"),
+    }
+}

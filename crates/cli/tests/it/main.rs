@@ -1,0 +1,8 @@
+//! The real binary, started on this machine: what a user does, and what a cheater tries.
+
+mod commands;
+mod demo;
+mod home;
+mod journey;
+mod refusals;
+mod server;
