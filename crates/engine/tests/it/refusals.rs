@@ -68,10 +68,8 @@ fn memory_is_limited_before_it_is_taken() {
 fn a_small_model_cannot_ask_for_any_size() {
     let mut builder = Builder::default();
     let x = builder.input(DType::I8, &[3]);
-    let y = builder.node(
-        Op::Pad(Pad { mode: PadMode::Constant(0), begin: vec![0], end: vec![(1 << 31) - 4] }),
-        &[x],
-    );
+    let y = builder
+        .node(Op::Pad(Pad { mode: PadMode::Constant(0), begin: vec![0], end: vec![(1 << 31) - 4] }), &[x]);
     builder.output(y);
     let engine = Engine::load(builder.build(), &Options::default()).unwrap();
     let inputs = [Batch { n: 1, shape: vec![3], data: IntData::I8(vec![1, 2, 3]) }];
