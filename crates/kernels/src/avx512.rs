@@ -135,6 +135,9 @@ pub(crate) fn finish_rows(
     channel: usize,
     target: Target<'_, i8>,
 ) {
+    if let Finish::Shift { shift, y: output } = finish {
+        return shift_rows(shift, output, acc, acc_stride, bias, channel, target);
+    }
     let Target { y, rows, cols, stride } = target;
     for (y, acc) in y.chunks_mut(stride.max(1)).zip(acc.chunks(acc_stride)).take(rows) {
         let y = &mut y[..cols];
@@ -150,18 +153,56 @@ pub(crate) fn finish_rows(
     }
 }
 
+/// The same for pure shifts, with each block of channels' constants held while its rows are rounded.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn shift_rows(
+    shift: &[u32],
+    output: &Quantised,
+    acc: &[i32],
+    acc_stride: usize,
+    bias: &[i32],
+    channel: usize,
+    target: Target<'_, i8>,
+) {
+    let Target { y, rows, cols, stride } = target;
+    for first in (0..cols).step_by(LANES) {
+        let bias = load_i32(from(bias, channel + first));
+        let shift = load_u32(from(shift, channel + first));
+        let lanes = LANES.min(cols - first);
+        let mask = if lanes < LANES { (1 << lanes) - 1 } else { u16::MAX };
+        for row in 0..rows {
+            let sums = _mm512_add_epi32(load_i32(from(acc, row * acc_stride + first)), bias);
+            let values = shift_block(sums, shift, output);
+            let y = &mut y[row * stride + first..][..lanes];
+            // SAFETY: the mask has no lane beyond `y`.
+            unsafe { _mm_mask_storeu_epi8(y.as_mut_ptr(), mask, values) }
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn shift_block(sums: __m512i, shift: __m512i, output: &Quantised) -> __m128i {
+    let v = _mm512_add_epi32(_mm512_srav_epi32(sums, shift), _mm512_set1_epi32(output.zero));
+    let v = _mm512_max_epi32(v, _mm512_set1_epi32(output.lo));
+    _mm512_cvtepi32_epi8(_mm512_min_epi32(v, _mm512_set1_epi32(output.hi)))
+}
+
 /// The values of 16 channels at `first`.
+#[inline(always)]
 fn from<T>(values: &[T], first: usize) -> &[T; LANES] {
     const _: () = assert!(LANES == CHANNELS_MULTIPLE);
     values[first..].first_chunk().expect("per-channel values are padded")
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load_i32(values: &[i32; LANES]) -> __m512i {
     // SAFETY: the array has 16 values.
     unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load_u32(values: &[u32; LANES]) -> __m512i {
     // SAFETY: the array has 16 values.
@@ -174,16 +215,12 @@ fn load_i64(values: &[i64; LANES]) -> [__m512i; 2] {
     unsafe { [0, 8].map(|i| _mm512_loadu_si512(values.as_ptr().add(i).cast())) }
 }
 
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn finish_block(finish: &Finish, sums: __m512i, channel: usize) -> __m128i {
     match finish {
         Finish::Accumulate => unreachable!("accumulators are not rounded"),
-        Finish::Shift { shift, y: Quantised { zero, lo, hi, .. } } => {
-            let v = _mm512_srav_epi32(sums, load_u32(from(shift, channel)));
-            let v = _mm512_add_epi32(v, _mm512_set1_epi32(*zero));
-            let v = _mm512_max_epi32(v, _mm512_set1_epi32(*lo));
-            _mm512_cvtepi32_epi8(_mm512_min_epi32(v, _mm512_set1_epi32(*hi)))
-        }
+        Finish::Shift { shift, y } => shift_block(sums, load_u32(from(shift, channel)), y),
         Finish::Scale { mul, offset, shift, y } => {
             let mul = halves(load_i32(from(mul, channel)));
             let shift = halves(load_u32(from(shift, channel)));
@@ -306,6 +343,7 @@ fn load_some(values: &[i8]) -> __m512i {
 }
 
 /// Raises four rows of 64 channels by 128 and brings the four values of each channel together.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn interleave(rows: [__m512i; 4]) -> [__m512i; 4] {
     let flip = _mm512_set1_epi8(i8::MIN);
@@ -320,6 +358,7 @@ fn interleave(rows: [__m512i; 4]) -> [__m512i; 4] {
     ]
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn store_bytes(slot: &mut [i8; DEPTHWISE_BYTES], vectors: [__m512i; 4]) {
     for (slot, vector) in slot.as_chunks_mut::<64>().0.iter_mut().zip(vectors) {
@@ -328,6 +367,7 @@ fn store_bytes(slot: &mut [i8; DEPTHWISE_BYTES], vectors: [__m512i; 4]) {
     }
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load_bytes(slot: &[i8; DEPTHWISE_BYTES]) -> [__m512i; 4] {
     // SAFETY: `slot` has four times 64 bytes.
@@ -335,6 +375,7 @@ fn load_bytes(slot: &[i8; DEPTHWISE_BYTES]) -> [__m512i; 4] {
 }
 
 /// Outputs `ox` to `ox + N` of a block of channels.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn depthwise_outputs<const N: usize>(
     line: &DepthwiseLine<'_>,
@@ -365,6 +406,7 @@ fn depthwise_outputs<const N: usize>(
 }
 
 /// Rounds the sums of up to 64 channels, which are in the order of `interleave`.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn finish_interleaved(line: &DepthwiseLine<'_>, channel: usize, [a, b, c, d]: [__m512i; 4], y: &mut [i8]) {
     // The 128-bit lanes form a 4 by 4 matrix, which is transposed.
@@ -378,7 +420,10 @@ fn finish_interleaved(line: &DepthwiseLine<'_>, channel: usize, [a, b, c, d]: [_
     ];
     for ((y, sums), first) in y.chunks_mut(LANES).zip(ordered).zip((channel..).step_by(LANES)) {
         let sums = _mm512_add_epi32(sums, load_i32(from(line.bias, first)));
-        let values = finish_block(line.finish, sums, first);
+        let values = match line.finish {
+            Finish::Shift { shift, y } => shift_block(sums, load_u32(from(shift, first)), y),
+            Finish::Scale { .. } | Finish::Accumulate => finish_block(line.finish, sums, first),
+        };
         let mask = if y.len() < LANES { (1 << y.len()) - 1 } else { u16::MAX };
         // SAFETY: the mask has no lane beyond `y`.
         unsafe { _mm_mask_storeu_epi8(y.as_mut_ptr(), mask, values) }
