@@ -67,7 +67,7 @@ impl Builder {
     pub(crate) fn finish(
         self,
         symbols: Vec<String>,
-        outputs: Vec<(String, Ref, veracity_graph::Decoding)>,
+        outputs: &[(String, Ref, veracity_graph::Decoding)],
         values: &[Ref],
     ) -> Result<(Model, Vec<ValueId>), ModelError> {
         let mut graph = Graph { symbols, inputs: self.inputs, constants: self.constants, ..Graph::default() };

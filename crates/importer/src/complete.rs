@@ -90,7 +90,8 @@ fn write_defaults(node: &mut NodeProto, spatial: usize) {
 
 fn default_ints(node: &mut NodeProto, name: &str, ints: Vec<i64>) {
     let has = |wanted: &str| node.attribute.iter().any(|a| a.name == wanted);
-    if !has(name) && !(name == "pads" && has("auto_pad")) {
+    let implied = name == "pads" && has("auto_pad");
+    if !has(name) && !implied {
         let attribute =
             AttributeProto { name: name.into(), ints, r#type: onnx::ATTRIBUTE_INTS, ..Default::default() };
         node.attribute.push(attribute);

@@ -47,8 +47,8 @@ pub(crate) fn lower(graph: &RealGraph, q: DType) -> Result<Lowered, ImportError>
         };
         (o.name.clone(), l.values[o.node.0], decoding)
     };
-    let outputs = graph.outputs.iter().map(output).collect();
-    let (model, values) = l.b.finish(graph.symbols.clone(), outputs, &l.values)?;
+    let outputs: Vec<_> = graph.outputs.iter().map(output).collect();
+    let (model, values) = l.b.finish(graph.symbols.clone(), &outputs, &l.values)?;
     Ok(Lowered { model, values })
 }
 

@@ -1,39 +1,18 @@
-//! From ONNX nodes to the real-valued graph: constants, dynamic shapes, layouts. Operators are in `read_ops`.
+//! From ONNX nodes to the real-valued graph: names, uses, limits. Operators are in `read_ops`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use veracity_ops::{DimSpec, ELEMENTS_MAX, Op, RANK_MAX, Reshape, Transpose};
+use veracity_ops::{ELEMENTS_MAX, RANK_MAX};
 
 use crate::{
     ImportError,
     func::Func,
+    layout::{Layout, physical},
     onnx::{self, Constant, ConstantData, DimValue, GraphProto, ModelProto, NodeProto, data_type},
     read_ops,
-    real::{Extent, NodeId, RealConstant, RealGraph, RealInput, RealNode, RealOp, RealOutput},
+    read_shape::{SHAPE_ITEMS_MAX, ShapeItem},
+    real::{Extent, NodeId, RealGraph, RealInput, RealNode, RealOp, RealOutput},
 };
-
-/// One element of a tensor that holds a shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ShapeItem {
-    Known(i64),
-    /// The batch extent.
-    Batch,
-    /// A dynamic extent of a sample: the symbol.
-    Symbol(u32),
-    /// A dynamic extent that the importer does not follow.
-    Other,
-}
-
-/// How the axes of a sample lie in memory, against ONNX's order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Layout {
-    /// As in ONNX.
-    Plain,
-    /// `[spatial.., channels]` for ONNX's `[channels, spatial..]`.
-    ChannelsLast,
-    /// One axis holding `[h, w, c]` flattened, for ONNX's flattened `[c, h, w]`.
-    FlatChannelsLast([usize; 3]),
-}
 
 /// A tensor that depends on the request.
 #[derive(Debug, Clone)]
@@ -51,27 +30,28 @@ pub(crate) enum Value {
     Act(Act),
 }
 
+/// Shape and values of a float constant.
+pub(crate) type Floats = (Vec<usize>, Vec<f32>);
+
 /// Reads one model.
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(crate) graph: RealGraph,
-    values: BTreeMap<String, Value>,
+    pub(crate) values: BTreeMap<String, Value>,
     uses: BTreeMap<String, usize>,
     /// Nodes whose value goes by several names, so that counting the uses of one name says too little.
     shared: BTreeSet<NodeId>,
     pub(crate) opset: i64,
     /// Batch extent if the source fixes it.
-    batch: Option<i64>,
+    pub(crate) batch: Option<i64>,
     /// Values that constants and tables may still take: what a small file refers to many times must stay small.
     budget: usize,
 }
 
 /// Values that constants and tables may take beyond those in the source.
-const BUDGET: usize = 1 << 27;
+const BUDGET: usize = 1 << 26;
 /// Values in the table of a function.
 const TABLE_VALUES: usize = 1 << 16;
-/// Most items of a shape computation.
-const SHAPE_ITEMS_MAX: usize = 64;
 
 /// The node being read, with the error constructors that name it.
 #[derive(Debug, Clone, Copy)]
@@ -108,22 +88,6 @@ impl<'a> Site<'a> {
         self.node.input.get(i).map(String::as_str).filter(|s| !s.is_empty())
     }
 }
-
-/// Operators that may follow a shape computation.
-const SHAPE_OPS: [&str; 12] = [
-    "Gather",
-    "Slice",
-    "Concat",
-    "Unsqueeze",
-    "Squeeze",
-    "Cast",
-    "Identity",
-    "Add",
-    "Mul",
-    "Div",
-    "Sub",
-    "Reshape",
-];
 
 pub(crate) fn read(model: &ModelProto) -> Result<RealGraph, ImportError> {
     let source = model.graph.as_ref().ok_or(ImportError::NotOnnx { reason: "it holds no graph".into() })?;
@@ -192,30 +156,6 @@ fn check_attributes(site: Site<'_>) -> Result<(), ImportError> {
 fn is_possible(shape: &[Extent]) -> bool {
     let count = shape.iter().try_fold(1usize, |n, d| n.checked_mul(d.fixed().unwrap_or(1)));
     shape.len() <= RANK_MAX && count.is_some_and(|n| (1..=ELEMENTS_MAX).contains(&n))
-}
-
-/// Extents of the axes of a physical layout.
-fn physical(shape: &[Extent], layout: &Layout) -> Vec<Extent> {
-    match layout {
-        Layout::Plain | Layout::FlatChannelsLast(_) => shape.to_vec(),
-        Layout::ChannelsLast => shape.iter().skip(1).chain(shape.first()).copied().collect(),
-    }
-}
-
-impl Act {
-    /// Physical axis of ONNX's sample axis `axis`.
-    pub(crate) fn physical_axis(&self, axis: usize) -> usize {
-        match (&self.layout, axis) {
-            (Layout::Plain | Layout::FlatChannelsLast(_), axis) => axis,
-            (Layout::ChannelsLast, 0) => self.shape.len() - 1,
-            (Layout::ChannelsLast, axis) => axis - 1,
-        }
-    }
-
-    /// Number of values of a sample, if known.
-    pub(crate) fn len(&self) -> Option<usize> {
-        self.shape.iter().try_fold(1usize, |n, d| n.checked_mul(d.fixed()?))
-    }
 }
 
 impl Reader {
@@ -384,140 +324,6 @@ impl Reader {
         }
     }
 
-    /// Evaluates constants and arithmetic on shapes.
-    fn read_shape_node(&mut self, site: Site<'_>) -> Result<Option<Value>, ImportError> {
-        let attributes = onnx::Attributes::of(site.node);
-        match site.node.op_type.as_str() {
-            "Constant" => {
-                let constant = if let Some(tensor) = attributes.tensor("value") {
-                    onnx::constant(tensor)?
-                } else if let Some(ints) = attributes.ints("value_ints").filter(|v| !v.is_empty()) {
-                    Constant::ints(ints.to_vec())
-                } else if attributes.has("value_int") {
-                    Constant { shape: vec![], ..Constant::ints(vec![attributes.int("value_int", 0)]) }
-                } else if attributes.has("value_float") {
-                    let data = ConstantData::Float(vec![attributes.float("value_float", 0.0)]);
-                    Constant { shape: vec![], data, data_type: data_type::FLOAT }
-                } else if let Some(floats) = attributes.floats("value_floats") {
-                    let data = ConstantData::Float(floats.to_vec());
-                    Constant { shape: vec![floats.len()], data, data_type: data_type::FLOAT }
-                } else {
-                    return Err(site.refuse("only numeric constants are supported"));
-                };
-                Ok(Some(Value::Constant(constant)))
-            }
-            "Shape" => match self.operand(site, 0)? {
-                Value::Act(act) => {
-                    let item = |d: &Extent| match *d {
-                        Extent::Fixed(n) => ShapeItem::Known(i64::try_from(n).unwrap_or(i64::MAX)),
-                        Extent::Symbol(s) => ShapeItem::Symbol(s),
-                        Extent::Derived => ShapeItem::Other,
-                    };
-                    let items: Vec<ShapeItem> =
-                        std::iter::once(ShapeItem::Batch).chain(act.shape.iter().map(item)).collect();
-                    let n = i64::try_from(items.len()).unwrap_or(0);
-                    let bound =
-                        |v: i64| usize::try_from(if v < 0 { v + n } else { v }.clamp(0, n)).unwrap_or(0);
-                    let (start, end) = (bound(attributes.int("start", 0)), bound(attributes.int("end", n)));
-                    Ok(Some(Value::Shape(items.get(start..end).unwrap_or(&[]).to_vec())))
-                }
-                Value::Constant(c) => {
-                    let items = c.shape.iter().map(|&d| i64::try_from(d).unwrap_or(i64::MAX)).collect();
-                    Ok(Some(Value::Constant(Constant::ints(items))))
-                }
-                Value::Shape(_) => Err(site.refuse("the shape of a shape is not supported")),
-            },
-            op if SHAPE_OPS.contains(&op) => self.fold_shape(site, &attributes),
-            _ => Ok(None),
-        }
-    }
-
-    /// Folds an operator whose operands are all shapes or integer constants.
-    fn fold_shape(
-        &self,
-        site: Site<'_>,
-        attributes: &onnx::Attributes<'_>,
-    ) -> Result<Option<Value>, ImportError> {
-        let names = || site.node.input.iter().filter(|n| !n.is_empty());
-        if !names().any(|name| matches!(self.values.get(name), Some(Value::Shape(_)))) {
-            return Ok(None);
-        }
-        let mut operands = Vec::new();
-        for name in names() {
-            match self.values.get(name) {
-                Some(Value::Shape(items)) => operands.push(items.clone()),
-                Some(Value::Constant(c)) if c.len() > SHAPE_ITEMS_MAX || operands.len() > SHAPE_ITEMS_MAX => {
-                    return Err(site.refuse("a computed shape has more than 64 items"));
-                }
-                Some(Value::Constant(Constant { data: ConstantData::Int(v), .. })) => {
-                    operands.push(v.iter().map(|&v| ShapeItem::Known(v)).collect());
-                }
-                Some(Value::Constant(_) | Value::Act(_)) | None => return Ok(None),
-            }
-        }
-        let Some(first) = operands.first().cloned() else { return Ok(None) };
-        let known = |i: usize, default: i64| match operands.get(i).and_then(|o| o.first()) {
-            Some(ShapeItem::Known(v)) => *v,
-            Some(_) | None => default,
-        };
-        let items = match site.node.op_type.as_str() {
-            "Cast" | "Identity" | "Unsqueeze" | "Squeeze" | "Reshape" => first,
-            "Concat" => operands.concat(),
-            "Gather" => {
-                let n = i64::try_from(first.len()).unwrap_or(0);
-                let pick = |item: &ShapeItem| match item {
-                    ShapeItem::Known(i) => {
-                        usize::try_from(if *i < 0 { i + n } else { *i }).ok().and_then(|i| first.get(i))
-                    }
-                    ShapeItem::Batch | ShapeItem::Symbol(_) | ShapeItem::Other => None,
-                };
-                let picked: Option<Vec<ShapeItem>> =
-                    operands.get(1).and_then(|o| o.iter().map(|i| pick(i).copied()).collect());
-                picked.ok_or_else(|| site.refuse("the index is not a constant inside the shape"))?
-            }
-            "Slice" => {
-                let (start, end) = match attributes.ints("starts").zip(attributes.ints("ends")) {
-                    Some((s, e)) => (s.first().copied().unwrap_or(0), e.first().copied().unwrap_or(i64::MAX)),
-                    None => (known(1, 0), known(2, i64::MAX)),
-                };
-                if known(4, 1) != 1 {
-                    return Err(site.refuse("a shape can be sliced with step 1 only"));
-                }
-                let n = i64::try_from(first.len()).unwrap_or(0);
-                let bound = |v: i64| usize::try_from(if v < 0 { v + n } else { v }.clamp(0, n)).unwrap_or(0);
-                first.get(bound(start)..bound(end)).unwrap_or(&[]).to_vec()
-            }
-            op => {
-                let pair = |(a, b): (&ShapeItem, &ShapeItem)| match (a, b, op) {
-                    (ShapeItem::Known(a), ShapeItem::Known(b), "Add") => {
-                        a.checked_add(*b).map(ShapeItem::Known)
-                    }
-                    (ShapeItem::Known(a), ShapeItem::Known(b), "Sub") => {
-                        a.checked_sub(*b).map(ShapeItem::Known)
-                    }
-                    (ShapeItem::Known(a), ShapeItem::Known(b), "Mul") => {
-                        a.checked_mul(*b).map(ShapeItem::Known)
-                    }
-                    (ShapeItem::Known(a), ShapeItem::Known(b), "Div") => {
-                        a.checked_div(*b).map(ShapeItem::Known)
-                    }
-                    (a, ShapeItem::Known(1), "Mul" | "Div") => Some(*a),
-                    (ShapeItem::Known(1), b, "Mul") => Some(*b),
-                    _ => Some(ShapeItem::Other),
-                };
-                let other = operands.get(1).cloned().unwrap_or_default();
-                let n = first.len().max(other.len());
-                let at = |v: &Vec<ShapeItem>, i: usize| v.get(if v.len() == 1 { 0 } else { i }).copied();
-                let items = (0..n)
-                    .map(|i| at(&first, i).zip(at(&other, i)).and_then(|(a, b)| pair((&a, &b))))
-                    .collect();
-                let items: Option<Vec<ShapeItem>> = items;
-                items.ok_or_else(|| site.refuse("the shape arithmetic is not supported"))?
-            }
-        };
-        Ok(Some(Value::Shape(items)))
-    }
-
     pub(crate) fn operand(&self, site: Site<'_>, i: usize) -> Result<Value, ImportError> {
         let name = site.operand(i).ok_or_else(|| site.refuse(format!("operand {i} is missing")))?;
         let missing = || ImportError::UndefinedTensor { node: site.name(), tensor: name.into() };
@@ -560,11 +366,7 @@ impl Reader {
         }
     }
 
-    pub(crate) fn floats(
-        &self,
-        site: Site<'_>,
-        i: usize,
-    ) -> Result<Option<(Vec<usize>, Vec<f32>)>, ImportError> {
+    pub(crate) fn floats(&self, site: Site<'_>, i: usize) -> Result<Option<Floats>, ImportError> {
         match self.constant(site, i)? {
             Some(Constant { shape, data: ConstantData::Float(v), .. }) => Ok(Some((shape, v))),
             Some(_) => Err(site.refuse(format!("operand {i} must be a float tensor"))),
@@ -621,207 +423,4 @@ impl Reader {
         let node = self.push_raw(name, op, ids, physical(&shape, &layout));
         Act { node, shape, layout }
     }
-
-    /// The values of `act`, which is in ONNX's order, under another shape.
-    pub(crate) fn reshape(
-        &mut self,
-        site: Site<'_>,
-        act: &Act,
-        shape: Vec<Extent>,
-        layout: Layout,
-    ) -> Result<Act, ImportError> {
-        let source = &self.graph.node(act.node).shape;
-        let spec = |d: Extent| match d {
-            Extent::Fixed(n) => DimSpec::Fixed(n),
-            Extent::Symbol(_) => source.iter().position(|s| *s == d).map_or(DimSpec::Infer, DimSpec::Input),
-            Extent::Derived => DimSpec::Infer,
-        };
-        let dims: Vec<DimSpec> = physical(&shape, &layout).into_iter().map(spec).collect();
-        if dims.iter().filter(|d| **d == DimSpec::Infer).count() > 1 {
-            return Err(
-                site.refuse("more than one extent of the new shape is unknown; export with fixed extents")
-            );
-        }
-        Ok(self.push(&site.name(), RealOp::Move(Op::Reshape(Reshape { dims })), &[act], shape, layout))
-    }
-
-    /// `act` with its axes named anew, in row-major order of what lies in memory: each axis of the result is one of
-    /// `act`, or new with extent 1. Axes that are left out have extent 1.
-    pub(crate) fn regroup(&mut self, name: &str, act: &Act, axes: &[Option<usize>], layout: Layout) -> Act {
-        let shape: Vec<Extent> = axes.iter().map(|a| a.map_or(Extent::Fixed(1), |a| act.shape[a])).collect();
-        let spec = |a: &Option<usize>| match *a {
-            None => DimSpec::Fixed(1),
-            Some(a) => act.shape[a].fixed().map_or(DimSpec::Input(act.physical_axis(a)), DimSpec::Fixed),
-        };
-        let mut dims: Vec<DimSpec> = axes.iter().map(spec).collect();
-        if layout == Layout::ChannelsLast {
-            dims.rotate_left(1);
-        }
-        self.push(name, RealOp::Move(Op::Reshape(Reshape { dims })), &[act], shape, layout)
-    }
-
-    /// `act` in another layout that puts the values in the same order.
-    fn relabel(&mut self, name: &str, act: &Act, layout: Layout) -> Act {
-        let axes: Vec<Option<usize>> = (0..act.shape.len()).map(Some).collect();
-        self.regroup(name, act, &axes, layout)
-    }
-
-    /// As [`Reader::reshape`], for shapes whose extents are all known.
-    fn reshape_fixed(&mut self, name: &str, act: &Act, shape: Vec<Extent>, layout: Layout) -> Act {
-        let dims = physical(&shape, &layout)
-            .iter()
-            .map(|d| d.fixed().map_or(DimSpec::Infer, DimSpec::Fixed))
-            .collect();
-        self.push(name, RealOp::Move(Op::Reshape(Reshape { dims })), &[act], shape, layout)
-    }
-
-    fn permute(&mut self, name: &str, act: &Act, perm: Vec<usize>, layout: Layout) -> Act {
-        let op = RealOp::Move(Op::Transpose(Transpose { perm }));
-        self.push(name, op, &[act], act.shape.clone(), layout)
-    }
-
-    /// Whether changing the layout moves nothing: one channel, or one position.
-    fn is_trivial(act: &Act) -> bool {
-        let one = |d: &Extent| *d == Extent::Fixed(1);
-        act.shape.first().is_none_or(one) || act.shape.iter().skip(1).all(one)
-    }
-
-    /// The value in ONNX's axis order.
-    pub(crate) fn plain(&mut self, act: Act, name: &str) -> Act {
-        match act.layout {
-            Layout::Plain => act,
-            Layout::ChannelsLast if Self::is_trivial(&act) => self.relabel(name, &act, Layout::Plain),
-            Layout::ChannelsLast => {
-                let rank = act.shape.len();
-                let perm = std::iter::once(rank - 1).chain(0..rank - 1).collect();
-                self.permute(name, &act, perm, Layout::Plain)
-            }
-            Layout::FlatChannelsLast([h, w, c]) => {
-                let dims = [c, h, w].map(Extent::Fixed).to_vec();
-                let split = self.reshape_fixed(name, &act, dims, Layout::ChannelsLast);
-                let plain = self.plain(split, name);
-                self.reshape_fixed(name, &plain, act.shape, Layout::Plain)
-            }
-        }
-    }
-
-    /// The value with channels last; `act` has at least two sample axes.
-    pub(crate) fn channels_last(&mut self, act: Act, name: &str) -> Act {
-        match act.layout {
-            Layout::ChannelsLast => act,
-            Layout::Plain if Self::is_trivial(&act) => self.relabel(name, &act, Layout::ChannelsLast),
-            Layout::Plain => {
-                let perm = (1..act.shape.len()).chain([0]).collect();
-                self.permute(name, &act, perm, Layout::ChannelsLast)
-            }
-            Layout::FlatChannelsLast(_) => {
-                let plain = self.plain(act, name);
-                self.channels_last(plain, name)
-            }
-        }
-    }
-
-    /// Brings operands of one rank to one layout.
-    pub(crate) fn same_layout(&mut self, acts: Vec<Act>, name: &str) -> Vec<Act> {
-        let channels_last = acts.iter().any(|a| a.layout == Layout::ChannelsLast);
-        let same_flat = acts.windows(2).all(|w| w[0].layout == w[1].layout && w[0].shape == w[1].shape);
-        if same_flat {
-            return acts;
-        }
-        let convert = |act| if channels_last { self.channels_last(act, name) } else { self.plain(act, name) };
-        acts.into_iter().map(convert).collect()
-    }
-
-    /// A constant operand of an elementwise operator in the axis order of `act`, batch axis removed.
-    pub(crate) fn broadcast_constant(
-        &self,
-        site: Site<'_>,
-        act: &Act,
-        shape: &[usize],
-        values: Vec<f32>,
-    ) -> Result<RealConstant, ImportError> {
-        let rank = act.shape.len();
-        let Some(missing) = (rank + 1).checked_sub(shape.len()) else {
-            return Err(site.refuse("a constant operand has more axes than the value"));
-        };
-        let full: Vec<usize> = std::iter::repeat_n(1, missing).chain(shape.iter().copied()).collect();
-        if full[0] != 1 {
-            return Err(site.refuse("a constant operand differs along the batch axis"));
-        }
-        let sample = full[1..].to_vec();
-        let fits = |(&d, e): (&usize, &Extent)| d == 1 || e.fixed() == Some(d);
-        if !sample.iter().zip(&act.shape).all(fits) {
-            return Err(site.refuse("a constant operand does not broadcast to the value's shape"));
-        }
-        Ok(match &act.layout {
-            Layout::Plain => RealConstant { shape: sample, values },
-            Layout::ChannelsLast => channels_last_constant(&sample, &values),
-            Layout::FlatChannelsLast([h, w, c]) if sample == [h * w * c] => {
-                let last = channels_last_constant(&[*c, *h, *w], &values);
-                RealConstant { shape: sample, values: last.values }
-            }
-            Layout::FlatChannelsLast(_) => RealConstant { shape: sample, values },
-        })
-    }
-
-    /// Reads the target of a Reshape against the value's shape; the batch axis must stay first.
-    pub(crate) fn reshape_target(
-        &self,
-        site: Site<'_>,
-        act: &Act,
-        target: &[ShapeItem],
-    ) -> Result<Vec<Extent>, ImportError> {
-        let refuse = || site.refuse("the batch axis must stay first and apart; export with a batch axis");
-        let (first, rest) = target.split_first().ok_or_else(refuse)?;
-        let source = |i: usize| act.shape.get(i).copied();
-        let mut extents = Vec::new();
-        for (i, item) in rest.iter().enumerate() {
-            extents.push(match *item {
-                ShapeItem::Known(0) => {
-                    Some(source(i).ok_or_else(|| site.refuse("a zero extent names no axis"))?)
-                }
-                ShapeItem::Known(-1) => None,
-                ShapeItem::Known(n) => {
-                    Some(Extent::Fixed(usize::try_from(n).map_err(|_| site.refuse("an extent is negative"))?))
-                }
-                ShapeItem::Symbol(s) => Some(Extent::Symbol(s)),
-                ShapeItem::Other => Some(Extent::Derived),
-                ShapeItem::Batch => return Err(refuse()),
-            });
-        }
-        let known = extents.iter().try_fold(1usize, |n, d| n.checked_mul(d.map_or(Some(1), Extent::fixed)?));
-        let batch_kept = match *first {
-            ShapeItem::Batch | ShapeItem::Known(0) => true,
-            ShapeItem::Known(-1) => known.is_some() && known == act.len(),
-            ShapeItem::Known(n) => self.batch == Some(n) || (n == 1 && known.is_some() && known == act.len()),
-            ShapeItem::Symbol(_) | ShapeItem::Other => false,
-        };
-        if !batch_kept {
-            return Err(refuse());
-        }
-        let left = act.len().zip(known).and_then(|(len, known)| len.checked_div(known));
-        Ok(extents.into_iter().map(|d| d.unwrap_or(left.map_or(Extent::Derived, Extent::Fixed))).collect())
-    }
-
-    /// Operand `i` as a shape.
-    pub(crate) fn shape_operand(&self, site: Site<'_>, i: usize) -> Result<Vec<ShapeItem>, ImportError> {
-        match self.operand(site, i)? {
-            Value::Shape(items) => Ok(items),
-            Value::Constant(Constant { data: ConstantData::Int(v), .. }) => {
-                Ok(v.into_iter().map(ShapeItem::Known).collect())
-            }
-            Value::Constant(_) | Value::Act(_) => {
-                Err(site.refuse("a shape must not depend on the request's values"))
-            }
-        }
-    }
-}
-
-/// `[c, spatial..]` values in `[spatial.., c]` order.
-pub(crate) fn channels_last_constant(shape: &[usize], values: &[f32]) -> RealConstant {
-    let c = shape.first().copied().unwrap_or(1);
-    let positions = values.len() / c.max(1);
-    let reordered = (0..positions).flat_map(|p| (0..c).map(move |k| values[k * positions + p])).collect();
-    let shape = shape.iter().skip(1).copied().chain([c]).collect();
-    RealConstant { shape, values: reordered }
 }

@@ -2,8 +2,9 @@
 
 use crate::{
     ImportError,
+    layout::Layout,
     onnx::Attributes,
-    read::{Act, Layout, Reader, Site},
+    read::{Act, Reader, Site},
     real::{Extent, Linear, LinearKind, RealConstant, RealOp},
 };
 

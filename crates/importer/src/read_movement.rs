@@ -4,9 +4,11 @@ use veracity_ops::{Op, PadMode, RANK_MAX, Resize, ResizeCoordinates, ResizeRound
 
 use crate::{
     ImportError,
+    layout::Layout,
     onnx::{self, Attributes, Constant, ConstantData, data_type},
-    read::{Act, Layout, Reader, ShapeItem, Site, Value},
+    read::{Act, Reader, Site, Value},
     read_pool::sample_axis,
+    read_shape::ShapeItem,
     real::{Extent, RealOp},
 };
 
@@ -335,7 +337,9 @@ pub(crate) fn pad(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<
         "edge" => PadMode::Edge,
         "reflect" => PadMode::Reflect,
         other => {
-            return Err(site.refuse(format!("mode '{other}' is not supported; use constant, edge or reflect")));
+            return Err(
+                site.refuse(format!("mode '{other}' is not supported; use constant, edge or reflect"))
+            );
         }
     };
     let pads = r.ints(site, 1)?.or_else(|| a.ints("pads").map(<[i64]>::to_vec)).unwrap_or_default();

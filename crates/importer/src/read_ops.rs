@@ -3,8 +3,9 @@
 use crate::{
     ImportError,
     func::Func,
+    layout::Layout,
     onnx::{Attributes, Constant, ConstantData, data_type},
-    read::{Act, Layout, Reader, Site, Value},
+    read::{Act, Reader, Site, Value},
     read_linear, read_movement, read_pool, read_quantised,
     real::{Extent, RealConstant, RealOp},
 };
@@ -30,8 +31,9 @@ pub(crate) fn read(r: &mut Reader, site: Site<'_>) -> Result<Vec<Value>, ImportE
         }
         ("" | "ai.onnx", _) => read_default(r, site, attributes, op)?,
         (_, _) => {
-            return Err(site
-                .unsupported("only the default ONNX domain and ONNX Runtime's quantised operators are read"));
+            return Err(site.unsupported(
+                "only the default ONNX domain and ONNX Runtime's quantised operators are read",
+            ));
         }
     };
     Ok(vec![Value::Act(act)])
@@ -40,7 +42,7 @@ pub(crate) fn read(r: &mut Reader, site: Site<'_>) -> Result<Vec<Value>, ImportE
 fn read_default(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>, op: &str) -> Result<Act, ImportError> {
     if let Some(func) = function(op, a) {
         let x = r.act(site, 0)?;
-        return Ok(apply(r, site, x, func));
+        return Ok(apply(r, site, &x, func));
     }
     match op {
         "Identity" | "Dropout" => r.any_act(site),
@@ -122,8 +124,8 @@ fn function(op: &str, a: &Attributes<'_>) -> Option<Func> {
     })
 }
 
-pub(crate) fn apply(r: &mut Reader, site: Site<'_>, x: Act, func: Func) -> Act {
-    r.push(&site.name(), RealOp::Func(func), &[&x], x.shape.clone(), x.layout.clone())
+pub(crate) fn apply(r: &mut Reader, site: Site<'_>, x: &Act, func: Func) -> Act {
+    r.push(&site.name(), RealOp::Func(func), &[x], x.shape.clone(), x.layout.clone())
 }
 
 fn clip_bounds(r: &Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<(f64, f64), ImportError> {
@@ -158,7 +160,7 @@ fn clip(r: &mut Reader, site: Site<'_>, lo: f64, hi: f64) -> Result<Act, ImportE
         node.clip = Some((lo, hi));
         return Ok(x);
     }
-    Ok(apply(r, site, x, Func::Clip(lo, hi)))
+    Ok(apply(r, site, &x, Func::Clip(lo, hi)))
 }
 
 fn min_max(r: &mut Reader, site: Site<'_>, op: &str) -> Result<Act, ImportError> {
@@ -174,14 +176,14 @@ fn prelu(r: &mut Reader, site: Site<'_>) -> Result<Act, ImportError> {
     let x = r.act(site, 0)?;
     let (shape, slope) = r.floats(site, 1)?.ok_or_else(|| site.refuse("the slope must be a constant"))?;
     if let [slope] = slope.as_slice() {
-        return Ok(apply(r, site, x, Func::LeakyRelu(f64::from(*slope))));
+        return Ok(apply(r, site, &x, Func::LeakyRelu(f64::from(*slope))));
     }
     // ONNX broadcasts the slope from the right; where [c] does not fit the last axis, exporters mean channels.
     let fits_last = x.shape.last().and_then(|d| d.fixed()) == shape.first().copied();
     let spread = if fits_last { 0 } else { x.shape.len().saturating_sub(1) };
     let shape = if shape.len() == 1 { [shape, vec![1; spread]].concat() } else { shape };
-    let up = apply(r, site, x.clone(), Func::Clip(0.0, f64::INFINITY));
-    let down = apply(r, site, x, Func::Clip(f64::NEG_INFINITY, 0.0));
+    let up = apply(r, site, &x, Func::Clip(0.0, f64::INFINITY));
+    let down = apply(r, site, &x, Func::Clip(f64::NEG_INFINITY, 0.0));
     let constant = r.broadcast_constant(site, &down, &shape, slope)?;
     let (shape, layout) = (down.shape.clone(), down.layout.clone());
     let down = r.push(&site.name(), RealOp::MulConstant(constant), &[&down], shape.clone(), layout.clone());

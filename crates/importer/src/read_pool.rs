@@ -4,8 +4,9 @@ use veracity_ops::{ReduceKind, Window};
 
 use crate::{
     ImportError,
+    layout::Layout,
     onnx::Attributes,
-    read::{Act, Layout, Reader, Site},
+    read::{Act, Reader, Site},
     read_linear::{Geometry, spatial, with_spatial},
     real::{Extent, RealOp},
 };
@@ -87,19 +88,12 @@ pub(crate) fn global_parts(
     if x.shape.len() < 2 {
         return Err(site.refuse("a global pool needs at least one spatial axis"));
     }
-    let axes = (1..x.shape.len()).collect();
-    Ok(reduce_axes(r, site, x, kind, axes, true))
+    let axes: Vec<usize> = (1..x.shape.len()).collect();
+    Ok(reduce_axes(r, site, x, kind, &axes, true))
 }
 
 /// Reduces ONNX sample axes `axes` (ascending).
-fn reduce_axes(
-    r: &mut Reader,
-    site: Site<'_>,
-    x: Act,
-    kind: ReduceKind,
-    axes: Vec<usize>,
-    keep: bool,
-) -> Act {
+fn reduce_axes(r: &mut Reader, site: Site<'_>, x: Act, kind: ReduceKind, axes: &[usize], keep: bool) -> Act {
     let name = site.name();
     let all_spatial = axes.iter().copied().eq(1..x.shape.len());
     let x = if all_spatial { r.channels_last(x, &name) } else { r.plain(x, &name) };
@@ -141,7 +135,7 @@ pub(crate) fn reduce(
         axes.iter().map(|&v| sample_axis(site, v, x.shape.len())).collect::<Result<_, _>>()?;
     axes.sort_unstable();
     axes.dedup();
-    Ok(reduce_axes(r, site, x, kind, axes, a.int("keepdims", 1) != 0))
+    Ok(reduce_axes(r, site, x, kind, &axes, a.int("keepdims", 1) != 0))
 }
 
 pub(crate) fn arg_max(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Act, ImportError> {

@@ -179,7 +179,7 @@ pub(crate) fn read(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result
             let x = declared_operand(r, site, 0)?;
             let alpha = f64::from(a.float("alpha", 0.01));
             let func = if op == "QLinearSigmoid" { Func::Sigmoid } else { Func::LeakyRelu(alpha) };
-            let y = read_ops::apply(r, site, x, func);
+            let y = read_ops::apply(r, site, &x, func);
             declare(r, site, &y, 3, true)?;
             y
         }

@@ -83,9 +83,9 @@ pub(crate) fn lower(
         };
         (o.name.clone(), v.value, decoding)
     };
-    let outputs = graph.outputs.iter().map(output).collect();
+    let outputs: Vec<_> = graph.outputs.iter().map(output).collect();
     let values: Vec<Ref> = l.values.iter().map(|v| v.value).collect();
-    let (model, values) = l.b.finish(graph.symbols.clone(), outputs, &values)?;
+    let (model, values) = l.b.finish(graph.symbols.clone(), &outputs, &values)?;
     Ok(Lowered { model, values })
 }
 

@@ -33,7 +33,7 @@ fn answers(model: &veracity_graph::Model, samples: &Samples) -> Vec<Vec<f32>> {
     super::to_f32(&model.graph().decode_outputs(&run.outputs)[0].1).chunks(10).map(<[f32]>::to_vec).collect()
 }
 
-fn argmax(v: &Vec<f32>) -> usize {
+fn argmax(v: &[f32]) -> usize {
     (0..v.len()).fold(0, |best, i| if v[i] > v[best] { i } else { best })
 }
 

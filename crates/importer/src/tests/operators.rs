@@ -133,6 +133,7 @@ fn transposed_convolutions() {
 }
 
 /// ONNX's ConvTranspose, position by position: `x` `[c, h, w]`, weights `[c, n / groups, k, k]`.
+#[expect(clippy::too_many_arguments, reason = "the operator's own parameters")]
 fn transposed(
     x: &[f32],
     [c, h, w]: [usize; 3],

@@ -23,7 +23,7 @@ fn affine(model: Onnx, name: &str, scale: f32, data_type: i32, zero: u8) -> Onnx
 }
 
 /// QDQ: x, Conv with per-channel weights and an i32 bias, Relu implied by the output's range, pool, Gemm.
-fn qdq() -> Onnx {
+pub(super) fn qdq() -> Onnx {
     let scales = [0.01, 0.02, 0.005, 0.03];
     let bias: Vec<u8> = [900i32, -500, 2000, 0].iter().flat_map(|v| v.to_le_bytes()).collect();
     let bias_scales: Vec<f32> = scales.iter().map(|s| s * (4.0 / 255.0)).collect();
@@ -87,7 +87,7 @@ fn qdq_models_give_weights_and_ranges() {
 }
 
 /// QOperator: the same kinds of layers, fused.
-fn qoperator() -> Onnx {
+pub(super) fn qoperator() -> Onnx {
     let bias: Vec<u8> = [900i32, -500, 2000, 0].iter().flat_map(|v| v.to_le_bytes()).collect();
     let mut model = Onnx::new(&[-1, 3, 6, 6])
         .raw("w", &[4, 3, 3, 3], INT8, bytes(&weights(1, 108)))

@@ -228,7 +228,7 @@ fn uses_of_operators() {
     for (model, op, reason) in cases {
         match refusal(&model.output("y")) {
             ImportError::UnsupportedUse { op: found, reason: why, .. } => {
-                assert_eq!((found.as_str(), why.as_str()), (op, reason))
+                assert_eq!((found.as_str(), why.as_str()), (op, reason));
             }
             other => panic!("{op}, {reason}: {other}"),
         }
