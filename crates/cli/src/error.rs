@@ -4,6 +4,8 @@ use std::{fmt, path::Path};
 
 use serde::Serialize;
 
+use crate::words;
+
 /// Whose trouble it is; decides the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -85,10 +87,11 @@ impl Failure {
     }
 }
 
-/// `error[code]: what`, and below it what to do.
+/// `error[code]: what`, and below it what to do. Names from files cannot drive the terminal.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error[{}]: {}\n  fix: {}", self.code, self.message, self.fix)
+        let (message, fix) = (words::printable(&self.message), words::printable(&self.fix));
+        write!(f, "error[{}]: {message}\n  fix: {fix}", words::printable(&self.code))
     }
 }
 
@@ -102,6 +105,8 @@ mod tests {
         let expected = "error[file_not_found]: x.npz: no such file\n  fix: check the path";
         assert_eq!((failure.to_string().as_str(), failure.status()), (expected, 2));
         assert_eq!(Failure::outside("port_taken", "", "").status(), 3);
+        let hostile = Failure::input("x", "\x1b[2J\nPASS  all", "no");
+        assert_eq!(hostile.to_string(), "error[x]: \\u{1b}[2J\\u{a}PASS  all\n  fix: no");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::error::Failure;
+use crate::{error::Failure, words};
 
 /// How a word is set off where the terminal has colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl Output {
     /// A remark, on stderr.
     pub(crate) fn note(self, text: impl Display) {
         if !self.json {
-            write_out(&mut stderr(), &format!("note: {text}\n"));
+            write_out(&mut stderr(), &format!("note: {}\n", words::printable(&text.to_string())));
         }
     }
 

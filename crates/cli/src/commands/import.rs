@@ -219,7 +219,7 @@ impl fmt::Display for Import {
         let place = self.name.clone().or(path).unwrap_or_default();
         writeln!(f, "imported  {place}  ({}, {} ms)", words::size(self.size_bytes), self.elapsed_ms)?;
         writeln!(f, "model id  {}", self.model_id)?;
-        self.report.trim_end().lines().try_for_each(|line| writeln!(f, "  {line}"))?;
+        self.report.trim_end().lines().try_for_each(|line| writeln!(f, "  {}", words::printable(line)))?;
         write!(f, "next: veracity run {place} --input FILE.npz --receipt receipt.cose")
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn write(writer: impl Write + Seek, tensors: &[(String, Array)]) -> R
         SimpleFileOptions::default().compression_method(CompressionMethod::Deflated).large_file(true);
     for (name, array) in tensors {
         archive.start_file(format!("{name}.npy"), options)?;
-        archive.write_all(&header(array))?;
+        archive.write_all(&header(name, array)?)?;
         archive.write_all(&array.to_bytes())?;
     }
     archive.finish()?.flush()?;
@@ -47,7 +47,7 @@ pub(crate) fn write(writer: impl Write + Seek, tensors: &[(String, Array)]) -> R
 }
 
 /// Version 1.0; the values begin at a multiple of 64 bytes, as NumPy does it.
-fn header(array: &Array) -> Vec<u8> {
+fn header(name: &str, array: &Array) -> Result<Vec<u8>, NpzError> {
     let descr = match array.data {
         ArrayData::F32(_) => "<f4",
         ArrayData::I32(_) => "<i4",
@@ -59,9 +59,10 @@ fn header(array: &Array) -> Vec<u8> {
     let padding = 63 - (10 + text.len()) % 64;
     text.extend(std::iter::repeat_n(' ', padding));
     text.push('\n');
-    let length = u16::try_from(text.len()).expect("a shape has few axes");
+    let refuse = |_| NpzError::Header { name: name.to_owned(), reason: "it would have too many axes" };
+    let length = u16::try_from(text.len()).map_err(refuse)?;
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(text.as_bytes());
-    bytes
+    Ok(bytes)
 }

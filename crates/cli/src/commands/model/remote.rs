@@ -29,7 +29,7 @@ const HEADER_BYTES_MAX: u64 = 128 << 10;
 pub(crate) struct PushArgs {
     /// Name, id, first 8 or more digits of an id, .vmodel file or folder.
     model: String,
-    /// URL of the server, such as http://node.example:8080.
+    /// URL of the server, such as `http://node.example:8080`.
     server: String,
     /// Name on the server [default: the name here; none for a model given by path or id].
     #[arg(long, value_name = "NAME")]
@@ -38,7 +38,7 @@ pub(crate) struct PushArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
-    /// URL of the server, such as http://node.example:8080.
+    /// URL of the server, such as `http://node.example:8080`.
     server: String,
     /// Name or id on the server. An id makes sure which model comes.
     model: String,
@@ -102,7 +102,7 @@ pub(super) fn pull(args: &PullArgs, global: &Global, out: Output) -> Result<Tran
     let (reader, size) = server.open(&format!("/v1/models/{remote}/bundle"))?;
     let progress = Progress::new(out.is_json(), "fetching", Unit::Bytes);
     let reader = Watched::new(reader, &progress, "fetching", size.unwrap_or(0));
-    let reader = expect(reader, remote, &server)?;
+    let reader = check_id(reader, remote, &server)?;
     let id = store.put_reader(reader, PULL_BYTES_MAX).map_err(|e| data::put_failure(&e))?;
     drop(progress);
     if let Some(name) = &name {
@@ -119,7 +119,7 @@ pub(super) fn pull(args: &PullArgs, global: &Global, out: Output) -> Result<Tran
 }
 
 /// Where an id was asked for, the model that comes must have it; the manifest at the front of the bundle tells.
-fn expect(mut reader: impl Read, reference: &str, server: &Server) -> Result<impl Read, Failure> {
+fn check_id(mut reader: impl Read, reference: &str, server: &Server) -> Result<impl Read, Failure> {
     let mut head = Vec::new();
     let broken = |e| Failure::outside("server_unreachable", format!("the model broke off: {e}"), "try again");
     reader.by_ref().take(HEADER_BYTES_MAX).read_to_end(&mut head).map_err(broken)?;
