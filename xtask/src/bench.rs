@@ -29,30 +29,59 @@ pub(crate) fn run(what: &What) -> Result<()> {
     let Some(python) = process::python("bench", &root.join("bench/requirements.txt"))? else {
         bail!("the benchmark needs Python 3, to run ONNX Runtime");
     };
-    process::cargo(&["build", "--quiet", "--release", "--package", "veracity", "--package", "veracity-bench"])?;
+    process::cargo(&[
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "veracity",
+        "--package",
+        "veracity-bench",
+    ])?;
     let bench = Bench { python, folder: process::work("bench-models"), seconds: *seconds };
     bench.prepare()?;
     describe_machine()?;
     println!(
         "{:16} {:>5} {:>7} | {:>9} {:>9} {:>9} {:>9} | {:>8} {:>8} | {:>7} {:>7} {:>7}",
-        "model", "batch", "threads", "ours ms", "traced", "ort f32", "ort int8", "f32/ours", "int8/ours", "MB ours", "MB f32", "MB int8"
+        "model",
+        "batch",
+        "threads",
+        "ours ms",
+        "traced",
+        "ort f32",
+        "ort int8",
+        "f32/ours",
+        "int8/ours",
+        "MB ours",
+        "MB f32",
+        "MB int8"
     );
     for model in MODELS.iter().filter(|m| only.as_ref().is_none_or(|only| m.contains(only.as_str()))) {
         for (batch, threads) in [(1, 1), (1, 2), (32, 1), (32, 2)] {
             bench.compare(model, batch, threads)?;
         }
     }
-    println!("ms: median of one run, f32 tensors in and out. Ratios above 1: we are faster. MB: peak beyond start, 10^6 bytes.");
+    println!(
+        "ms: median of one run, f32 tensors in and out. Ratios above 1: we are faster. MB: peak beyond start, 10^6 bytes."
+    );
     Ok(())
 }
 
 fn describe_machine() -> Result<()> {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find(|l| l.starts_with("model name")).and_then(|l| l.split(": ").nth(1)).unwrap_or("unknown");
+    let model = cpu
+        .lines()
+        .find(|l| l.starts_with("model name"))
+        .and_then(|l| l.split(": ").nth(1))
+        .unwrap_or("unknown");
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let cores = std::thread::available_parallelism()?;
     let commit = process::output("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
-    println!("{model}, {cores} cores, load {}, commit {}", load.split(' ').next().unwrap_or("?"), commit.trim());
+    println!(
+        "{model}, {cores} cores, load {}, commit {}",
+        load.split(' ').next().unwrap_or("?"),
+        commit.trim()
+    );
     Ok(())
 }
 
@@ -87,14 +116,25 @@ impl Bench {
         let program = target().join("release/veracity");
         for model in MODELS {
             let samples = self.samples(model);
-            let args = ["import", &self.source(model), "--samples", &samples, "--out", &self.file(&format!("{model}.vmodel"))];
+            let args = [
+                "import",
+                &self.source(model),
+                "--samples",
+                &samples,
+                "--out",
+                &self.file(&format!("{model}.vmodel")),
+            ];
             process::run(&program, &args)?;
         }
         Ok(())
     }
 
     fn source(&self, model: &str) -> String {
-        if model.starts_with("digits") { format!("models/{model}.onnx") } else { self.file(&format!("{model}.onnx")) }
+        if model.starts_with("digits") {
+            format!("models/{model}.onnx")
+        } else {
+            self.file(&format!("{model}.onnx"))
+        }
     }
 
     fn samples(&self, model: &str) -> String {
@@ -105,7 +145,14 @@ impl Bench {
         }
     }
 
-    fn measure(&self, program: &Path, script: Option<&str>, model: &str, shape: [usize; 2], extra: &[&str]) -> Result<Figures> {
+    fn measure(
+        &self,
+        program: &Path,
+        script: Option<&str>,
+        model: &str,
+        shape: [usize; 2],
+        extra: &[&str],
+    ) -> Result<Figures> {
         let [batch, threads] = shape.map(|n| n.to_string());
         let seconds = self.seconds.to_string();
         let mut args: Vec<&str> = script.into_iter().collect();
@@ -115,7 +162,10 @@ impl Bench {
         let line = text.lines().last().context("the benchmark printed nothing")?;
         let value: Value = serde_json::from_str(line)?;
         let number = |key: &str| value[key].as_f64().with_context(|| format!("no {key} in {line}"));
-        Ok(Figures { median_ms: number("median_ms")?, memory_mb: number("rss_peak_mb")? - number("rss_base_mb")? })
+        Ok(Figures {
+            median_ms: number("median_ms")?,
+            memory_mb: number("rss_peak_mb")? - number("rss_base_mb")?,
+        })
     }
 
     fn compare(&self, model: &str, batch: usize, threads: usize) -> Result<()> {

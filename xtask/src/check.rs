@@ -17,7 +17,7 @@ pub(crate) fn run() -> Result<()> {
     process::cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
     println!("$ cargo doc --workspace --no-deps");
     let mut doc = Command::new("cargo");
-    doc.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);
+    doc.args(["doc", "--workspace", "--no-deps", "--quiet"]);
     doc.current_dir(process::root()).env("RUSTDOCFLAGS", "-D warnings");
     process::finish(doc)
 }

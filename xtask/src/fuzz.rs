@@ -17,7 +17,16 @@ pub(crate) fn run(seconds: u32) -> Result<()> {
     let program = tools.join("bin/cargo-fuzz");
     if !program.exists() {
         let root = tools.to_string_lossy().into_owned();
-        process::cargo(&["install", "cargo-fuzz", "--locked", "--quiet", "--version", CARGO_FUZZ, "--root", &root])?;
+        process::cargo(&[
+            "install",
+            "cargo-fuzz",
+            "--locked",
+            "--quiet",
+            "--version",
+            CARGO_FUZZ,
+            "--root",
+            &root,
+        ])?;
     }
     let targets = process::root().join("fuzz/fuzz_targets");
     let mut names = Vec::new();

@@ -33,7 +33,9 @@ pub(crate) fn check() -> Result<()> {
     let rank: BTreeMap<&str, usize> = ORDER.iter().enumerate().map(|(i, name)| (*name, i)).collect();
     for package in packages {
         let name = package["name"].as_str().unwrap_or_default();
-        let own = *rank.get(name).with_context(|| format!("crate {name} is in no layer; add it to xtask/src/layers.rs"))?;
+        let own = *rank
+            .get(name)
+            .with_context(|| format!("crate {name} is in no layer; add it to xtask/src/layers.rs"))?;
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let on = dependency["name"].as_str().unwrap_or_default();
             let dev = dependency["kind"].as_str() == Some("dev");

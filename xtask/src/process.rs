@@ -73,7 +73,10 @@ pub(crate) fn python(name: &str, requirements: &Path) -> Result<Option<PathBuf>>
         run("uv", &["pip", "install", "--quiet", "--python", &python, "-r", &requirements])?;
     } else {
         run(python, &["-m", "venv", "--clear", &place])?;
-        run(&inside, &["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", &requirements])?;
+        run(
+            &inside,
+            &["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", &requirements],
+        )?;
     }
     std::fs::write(stamp, wanted)?;
     Ok(Some(inside))
