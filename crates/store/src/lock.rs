@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
+    io::ErrorKind,
     path::PathBuf,
 };
 
@@ -68,7 +69,11 @@ impl Store {
                 .is_ok_and(|f| matches!(f.try_lock(), Err(TryLockError::WouldBlock)));
             if !in_use {
                 tracing::info!(path = %path.display(), "store.clean: an interrupted write left this behind");
-                self.disk.remove_tree(&path)?;
+                // Its own process may be deleting it at this very moment; then it is gone, as wanted.
+                match self.disk.remove_tree(&path) {
+                    Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                    done => done?,
+                }
             }
         }
         Ok(())
