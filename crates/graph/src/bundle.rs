@@ -5,6 +5,8 @@ use crate::{
 
 const MAGIC: &[u8; 4] = b"VMDL";
 const VERSION: u8 = 1;
+/// Magic, version and manifest length.
+const HEADER_BYTES: usize = 9;
 /// Longest manifest in bytes.
 const MANIFEST_BYTES_MAX: usize = 64 << 10;
 
@@ -70,11 +72,18 @@ impl Bundle {
         if len > MANIFEST_BYTES_MAX {
             return Err(r.invalid("manifest length", "longer than 64 KiB"));
         }
-        // An end inside the manifest's own bytes is not an end of the file: more bytes would not help.
-        let manifest = match Manifest::decode(r.take("manifest", len)?) {
-            Err(DecodeError::Truncated { .. }) => return Err(r.invalid("manifest", "it ends early")),
-            manifest => manifest?,
-        };
+        let bytes = r.take("manifest", len)?;
+        let manifest = Manifest::decode(bytes).map_err(|error| match error {
+            // An end inside the manifest's own bytes is not an end of the file: more bytes would not help.
+            DecodeError::Truncated { .. } => r.invalid("manifest", "it ends early"),
+            DecodeError::Trailing { .. } => r.invalid("manifest", "bytes follow its end"),
+            DecodeError::Invalid { what, offset, reason } => {
+                DecodeError::Invalid { what, offset: offset.saturating_add(HEADER_BYTES), reason }
+            }
+            DecodeError::Magic { .. } | DecodeError::Version { .. } | DecodeError::PartMismatch { .. } => {
+                error
+            }
+        })?;
         Ok(BundleHeader { manifest, size_bytes: r.offset() })
     }
 

@@ -74,7 +74,8 @@ impl Part {
     }
 }
 
-/// Where a model comes from: with these and the converter anyone derives the same model id again.
+/// Where a model comes from: with these and the converter anyone derives the same model id again. Texts have at most
+/// 512 bytes; a manifest with longer ones has no canonical bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {
     /// Converter and its version, such as `veracity-importer/1`.

@@ -22,7 +22,7 @@ pub struct Add {
     pub y: Quantised,
 }
 
-/// `y = clamp(y.zero + round_shift((a - a_zero) * (b - b_zero) * mul, shift))`.
+/// `y = clamp(y.zero + round_shift((a - a_zero) * (b - b_zero) * mul, shift))`; the product is at most 2^62.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mul {
     /// Integers that stand for real zero in `a` and `b`.
@@ -120,7 +120,8 @@ impl Mul {
         let ty = infer("Mul", inputs, self.zeros, self.shift, &self.y)?;
         check_range("Mul", "mul", i64::from(self.mul), 1..=MUL_MAX)?;
         let side = |i: usize| i128::from(spread(inputs[i].dtype, self.zeros[i]));
-        check_magnitude("Mul", side(0) * side(1) * i128::from(self.mul) + (1 << self.shift >> 1), 63)?;
+        // At most 2^62, which two `i32` reach: half a step more is below 2^62 + 2^61, as everywhere.
+        check_magnitude("Mul", side(0) * side(1) * i128::from(self.mul) - 1, 62)?;
         Ok(ty)
     }
 

@@ -49,7 +49,8 @@ fn a_sum_may_reach_its_limit_and_no_more() {
 /// The bound is that of one channel: a channel with large weights and one with a large bias do not add up.
 #[test]
 fn channels_are_bounded_one_by_one() {
-    let conv = Conv { strides: [1, 1], pads: [1; 4], dilations: [1, 1], groups: 2, x_zero: -5, acc: DType::I32 };
+    let conv =
+        Conv { strides: [1, 1], pads: [1; 4], dilations: [1, 1], groups: 2, x_zero: -5, acc: DType::I32 };
     let graph = |bias: i32| {
         let graph = Graph {
             symbols: vec![],

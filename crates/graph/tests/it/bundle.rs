@@ -30,17 +30,27 @@ fn parts_are_checked_against_the_manifest() {
             _ => Digest::of(&changed[bytes.len() - own.len()..]),
         };
         let expected = Digest::of(own);
-        let message = format!("the {part} does not match its manifest: expected hash {expected}, found {found}");
+        let message =
+            format!("the {part} does not match its manifest: expected hash {expected}, found {found}");
         assert_eq!(error(&changed), message);
     }
     assert_eq!(error(b"VMDX"), "not a model bundle: the first bytes are not its magic");
     let mut long = bytes.clone();
     long[5..9].copy_from_slice(&65_537u32.to_le_bytes());
     assert_eq!(error(&long), "manifest length at byte 5 is invalid: longer than 64 KiB");
+    let mut flag = bytes.clone();
+    flag[151] = 2;
+    assert_eq!(error(&flag), "samples at byte 151 is invalid: a flag is 0 or 1");
+    let mut wide = bytes.clone();
+    wide[5] += 1;
+    assert_eq!(error(&wide), "manifest at byte 9 is invalid: bytes follow its end");
     let mut short = bytes;
     short[5] -= 1;
     assert_eq!(error(&short), "manifest at byte 9 is invalid: it ends early");
-    assert!(matches!(Bundle::read_header(&short), Err(DecodeError::Invalid { .. })), "more bytes would not help");
+    assert!(
+        matches!(Bundle::read_header(&short), Err(DecodeError::Invalid { .. })),
+        "more bytes would not help"
+    );
 }
 
 #[test]
@@ -63,7 +73,10 @@ fn announced_sizes_are_not_believed() {
     let mut bundle = examples::small_bundle();
     for size in [u64::MAX, 1 << 40] {
         bundle.manifest.weights.size_bytes = size;
-        assert!(matches!(Bundle::decode(&bundle.encode()), Err(DecodeError::Truncated { what: "weights", .. })));
+        assert!(matches!(
+            Bundle::decode(&bundle.encode()),
+            Err(DecodeError::Truncated { what: "weights", .. })
+        ));
     }
 }
 
@@ -102,7 +115,13 @@ fn digests_and_scales_have_one_form() {
     let digest = Digest::of(b"veracity");
     let hex = digest.to_string();
     assert_eq!(Digest::from_hex(&hex), Some(digest));
-    for bad in [&hex[1..], &hex.to_uppercase(), &format!("{hex}0"), "", &hex.replace(|c: char| c.is_ascii_digit(), "g")] {
+    for bad in [
+        &hex[1..],
+        &hex.to_uppercase(),
+        &format!("{hex}0"),
+        "",
+        &hex.replace(|c: char| c.is_ascii_digit(), "g"),
+    ] {
         assert_eq!(Digest::from_hex(bad), None, "{bad}");
     }
     for bad in [0.0, -1.0, f32::NAN, f32::INFINITY, f32::MIN_POSITIVE / 2.0] {

@@ -156,7 +156,10 @@ fn refusals_say_what_and_where() {
 
 #[test]
 fn tags_and_flags_have_no_second_form() {
-    use veracity_ops::{ArgMax, MaxPool, Op, Pad, PadMode, Reduce, ReduceKind, Reshape, Resize, ResizeCoordinates, ResizeRounding, Window};
+    use veracity_ops::{
+        ArgMax, MaxPool, Op, Pad, PadMode, Reduce, ReduceKind, Reshape, Resize, ResizeCoordinates,
+        ResizeRounding, Window,
+    };
 
     let window = Window { kernel: [1, 1], strides: [1, 1], pads: [0; 4], dilations: [1, 1], ceil: false };
     let (coordinates, rounding) = (ResizeCoordinates::Asymmetric, ResizeRounding::Floor);
@@ -190,6 +193,9 @@ fn a_list_takes_memory_for_what_is_there() {
         (0..list).for_each(|_| bytes.extend([0; 4]));
         bytes.extend([255; 4]);
         bytes.extend([0; 8]);
-        assert!(matches!(Graph::decode(&bytes, limits), Err(DecodeError::Truncated { .. } | DecodeError::Invalid { .. })));
+        assert!(matches!(
+            Graph::decode(&bytes, limits),
+            Err(DecodeError::Truncated { .. } | DecodeError::Invalid { .. })
+        ));
     }
 }

@@ -1,13 +1,13 @@
 //! Two models: the example of the specification, and one with every operator.
 
 use veracity_graph::{
-    Bundle, ConstantType, Decoding, Digest, Dim, Elem, Encoding, Graph, Input, Model, Node, Output, Provenance, Scale,
-    ValueId,
+    Bundle, ConstantType, Decoding, Digest, Dim, Elem, Encoding, Graph, Input, Model, Node, Output,
+    Provenance, Scale, ValueId,
 };
 use veracity_ops::{
-    Add, ArgMax, AvgPool, Concat, Conv, ConvTranspose, DType, DimSpec, Gather, MatMul, MaxPool, Mul, Op, Pad, PadMode,
-    QuantRow, Quantised, Reduce, ReduceKind, Requant, Reshape, Resize, ResizeCoordinates, ResizeRounding, Slice,
-    Softmax, Table, Transpose, Window,
+    Add, ArgMax, AvgPool, Concat, Conv, ConvTranspose, DType, DimSpec, Gather, MatMul, MaxPool, Mul, Op, Pad,
+    PadMode, QuantRow, Quantised, Reduce, ReduceKind, Requant, Reshape, Resize, ResizeCoordinates,
+    ResizeRounding, Slice, Softmax, Table, Transpose, Window,
 };
 
 pub(crate) fn scale(value: f32) -> Scale {
@@ -115,7 +115,12 @@ pub(crate) fn every_operator() -> Model {
     let reshape = Reshape { dims: vec![DimSpec::Infer, DimSpec::Fixed(2)] };
     let softmax = Softmax { shift: 6, one_bits: 14, y: y(i16, 0) };
     let mul = Mul { zeros: [1, -3], mul: 3, shift: 4, y: y(i16, 5) };
-    let add = Add { zeros: [0, -3], muls: [5, -9], shift: 6, y: Quantised { dtype: i8, zero: 2, lo: -100, hi: 99 } };
+    let add = Add {
+        zeros: [0, -3],
+        muls: [5, -9],
+        shift: 6,
+        y: Quantised { dtype: i8, zero: 2, lo: -100, hi: 99 },
+    };
     let graph = Graph {
         symbols: vec!["n".into()],
         inputs: vec![
@@ -150,7 +155,7 @@ pub(crate) fn every_operator() -> Model {
             node("concat", Op::Concat(Concat { axis: 1 }), &[28, 28]),
             node("gather", Op::Gather(Gather { axis: 0 }), &[31, 2]),
             node("mean", Op::Reduce(mean), &[32]),
-            node("argmax", Op::ArgMax(ArgMax { axis: 1, last: true }), &[30]),
+            node("argmax", Op::ArgMax(ArgMax { axis: 0, last: true }), &[27]),
             node("rows of b", Op::QuantRow(QuantRow { axis: 0, q: i16 }), &[1]),
         ],
         outputs: vec![

@@ -1,15 +1,16 @@
 //! Graphs drawn from a seed: any values that have bytes, valid as models or not.
 
 use veracity_graph::{
-    ConstantType, Decoding, Digest, Dim, Elem, Encoding, Graph, Input, Manifest, Node, Output, Part, Provenance, Scale,
-    ValueId,
+    ConstantType, Decoding, Digest, Dim, Elem, Encoding, Graph, Input, Manifest, Node, Output, Part,
+    Provenance, Scale, ValueId,
 };
 use veracity_ops::DType;
 
 use crate::draw::{Draw, N_OPS};
 
 fn text(draw: &mut Draw) -> String {
-    let words = ["", "x", "input.1", "a name with spaces", "\u{e9}\u{4e2d}\u{1f600}", "\0", "/conv/Conv_output_0"];
+    let words =
+        ["", "x", "input.1", "a name with spaces", "\u{e9}\u{4e2d}\u{1f600}", "\0", "/conv/Conv_output_0"];
     format!("{}{}", draw.pick(&words), draw.below(4))
 }
 
@@ -61,8 +62,7 @@ fn output(draw: &mut Draw) -> Output {
 /// A graph of up to `n_nodes` nodes.
 pub(crate) fn graph(draw: &mut Draw, n_nodes: usize) -> Graph {
     draw.most = u32::MAX as usize;
-    let constant =
-        |draw: &mut Draw| ConstantType { dtype: dtype(draw), shape: list(draw, 3, |draw| word(draw)) };
+    let constant = |draw: &mut Draw| ConstantType { dtype: dtype(draw), shape: list(draw, 3, word) };
     let node = |draw: &mut Draw| {
         let kind = draw.below(N_OPS);
         Node { name: text(draw), op: draw.case(kind).0, inputs: list(draw, 3, |draw| ValueId(word(draw))) }

@@ -53,7 +53,8 @@ fn large_shapes_cost_nothing() {
     let mut graph = small_graph();
     graph.inputs[0].dims = vec![Dim::Fixed(1 << 31)];
     graph.constants = vec![constant(DType::I8, &[1])];
-    graph.nodes = (1..100_000).map(|i| node("", requant(full(DType::I8)), &[i * u32::from(i > 1), 1])).collect();
+    graph.nodes =
+        (1..100_000).map(|i| node("", requant(full(DType::I8)), &[i * u32::from(i > 1), 1])).collect();
     graph.outputs[0].value.0 = 3;
     assert!(Model::new(graph.clone(), vec![1]).is_ok());
     graph.constants[0].shape = vec![1; 1 << 20];
@@ -96,7 +97,8 @@ fn no_graph_stops_the_check() {
 #[test]
 fn accumulators_stay_in_range_wherever_they_move() {
     let mut graph = small_graph();
-    graph.constants = vec![constant(DType::I8, &[1, 2]), constant(DType::I8, &[1]), constant(DType::I64, &[1])];
+    graph.constants =
+        vec![constant(DType::I8, &[1, 2]), constant(DType::I8, &[1]), constant(DType::I64, &[1])];
     let acc = DType::I64;
     graph.nodes = vec![
         node("dot", Op::MatMul(MatMul { x_zero: 0, acc }), &[0, 1, 3]),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use veracity_graph::{
-    Array, ArrayData, Batch, BatchError, Decoding, Dim, Elem, Encoding, Graph, Input, IntData, Output, ValueId,
+    Array, ArrayData, Batch, BatchError, Decoding, Dim, Elem, Encoding, Graph, Input, IntData, Output,
+    ValueId,
 };
 use veracity_ops::DType;
 
@@ -11,7 +12,12 @@ use crate::examples::scale;
 
 /// `x` f32, `i` i64 and `j` i32, which share the symbol `n`; `x` becomes `dtype`.
 fn graph(dtype: DType, inv_scale: f32, zero: i32) -> Graph {
-    let input = |name: &str, elem, dims: &[Dim], encoding| Input { name: name.into(), elem, dims: dims.to_vec(), encoding };
+    let input = |name: &str, elem, dims: &[Dim], encoding| Input {
+        name: name.into(),
+        elem,
+        dims: dims.to_vec(),
+        encoding,
+    };
     let integer = Encoding::Integer { lo: -2, hi: 5 };
     let n = Dim::Symbol(0);
     Graph {
@@ -54,9 +60,27 @@ fn floats_become_integers() {
         (DType::I8, 1.0, 0, &[0.5, 1.5, 2.5, -0.5, -1.5, -2.5], &[0, 2, 2, 0, -2, -2]),
         (DType::I8, 1.0, 0, &[127.4, 127.5, 1e30, -128.5, -129.0, -0.0], &[127, 127, 127, -128, -128, 0]),
         (DType::I8, 2.0, 10, &[0.25, 0.75, 58.5, 59.0, -69.0, f32::MAX], &[10, 12, 127, 127, -128, 127]),
-        (DType::I16, 1.0, -32_768, &[0.0, 65_534.0, 65_535.0, 65_536.0, -1.0], &[-32_768, 32_766, 32_767, 32_767, -32_768]),
-        (DType::I32, f32::MAX, 0, &[f32::MAX, f32::MIN, f32::from_bits(1)], &[2_147_483_647, -2_147_483_648, 0]),
-        (DType::I32, 1.0, i32::MIN, &[4_294_967_296.0, f32::MAX, f32::MIN], &[2_147_483_647, 2_147_483_647, -2_147_483_648]),
+        (
+            DType::I16,
+            1.0,
+            -32_768,
+            &[0.0, 65_534.0, 65_535.0, 65_536.0, -1.0],
+            &[-32_768, 32_766, 32_767, 32_767, -32_768],
+        ),
+        (
+            DType::I32,
+            f32::MAX,
+            0,
+            &[f32::MAX, f32::MIN, f32::from_bits(1)],
+            &[2_147_483_647, -2_147_483_648, 0],
+        ),
+        (
+            DType::I32,
+            1.0,
+            i32::MIN,
+            &[4_294_967_296.0, f32::MAX, f32::MIN],
+            &[2_147_483_647, 2_147_483_647, -2_147_483_648],
+        ),
     ];
     for (dtype, inv_scale, zero, x, expected) in cases {
         assert_eq!(quantised(dtype, inv_scale, zero, x), expected, "{x:?} to {dtype:?}");
@@ -85,7 +109,11 @@ fn refusals_name_the_tensor_and_the_rule() {
     };
     let cases = [
         ("x", None, "input 'x' is missing".to_owned()),
-        ("z", Some(array(&[1], f32s(1))), "the model has no input 'z'; its inputs are [\"x\", \"i\", \"j\"]".to_owned()),
+        (
+            "z",
+            Some(array(&[1], f32s(1))),
+            "the model has no input 'z'; its inputs are [\"x\", \"i\", \"j\"]".to_owned(),
+        ),
         ("x", Some(array(&[1, 2], i32s(2))), "input 'x' has type i32, the model takes f32".to_owned()),
         ("i", Some(array(&[1, 1], i32s(1))), "input 'i' has type i32, the model takes i64".to_owned()),
         ("j", Some(array(&[1, 2, 2], f32s(4))), "input 'j' has type f32, the model takes i32".to_owned()),
@@ -112,7 +140,11 @@ fn refusals_name_the_tensor_and_the_rule() {
             Some(array(&[1, 2], ArrayData::F32(vec![f32::NEG_INFINITY, 0.0]))),
             "input 'x' holds a NaN or infinity at position 0".to_owned(),
         ),
-        ("i", Some(array(&[1, 1], i64s(&[6]))), "input 'i' holds 6 at position 0, outside [-2, 5]".to_owned()),
+        (
+            "i",
+            Some(array(&[1, 1], i64s(&[6]))),
+            "input 'i' holds 6 at position 0, outside [-2, 5]".to_owned(),
+        ),
         (
             "i",
             Some(array(&[1, 1], i64s(&[i64::MIN]))),
@@ -153,7 +185,11 @@ fn integers_become_answers() {
         (Decoding::Integer(Elem::I32), wide.clone(), i32s),
         (Decoding::Integer(Elem::I64), wide.clone(), ArrayData::I64(wide.to_i64())),
         (decoding(0.5, -1), IntData::I8(vec![-128, 0, 1, 127]), ArrayData::F32(vec![-63.5, 0.5, 1.0, 64.0])),
-        (decoding(0.1, 0), IntData::I16(vec![3, -3, 0, 1]), ArrayData::F32(vec![3.0 * 0.1, -3.0 * 0.1, 0.0, 0.1])),
+        (
+            decoding(0.1, 0),
+            IntData::I16(vec![3, -3, 0, 1]),
+            ArrayData::F32(vec![3.0 * 0.1, -3.0 * 0.1, 0.0, 0.1]),
+        ),
         (
             decoding(f32::MAX, i32::MIN),
             IntData::I32(vec![i32::MAX, i32::MIN, -1, 0]),

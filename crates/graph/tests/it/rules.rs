@@ -68,10 +68,9 @@ fn interfaces() {
         ("'x': the encoding does not fit the element type", |g| set_range(g, Elem::F32, 0, 1)),
         ("'x': the range is empty", |g| set_range(g, Elem::I64, 1, 0)),
         ("'y': integers decode to i32 or i64", |g| g.outputs[0].decoding = Decoding::Integer(Elem::F32)),
-        (
-            "node 'input x': tensor of shape [4294967295, 4294967295] is too large",
-            |g| g.inputs[0].dims = vec![Dim::Fixed(u32::MAX); 2],
-        ),
+        ("node 'input x': tensor of shape [4294967295, 4294967295] is too large", |g| {
+            g.inputs[0].dims = vec![Dim::Fixed(u32::MAX); 2];
+        }),
         ("node 'input x': tensor of shape [1, 1, 1, 1, 1, 1, 1, 1, 1] is too large", |g| {
             g.symbols = vec!["n".into()];
             g.inputs[0].dims = vec![Dim::Symbol(0); 30];
@@ -117,12 +116,16 @@ fn weights() {
     assert_eq!(huge, format!("the constants need {} bytes, the weights have 3", u64::MAX));
     let mut negative = SMALL_WEIGHTS;
     negative[2] = 0xFF;
-    assert_eq!(refusal(small_graph(), &negative), "node 'fc': Requant: attribute shift = -1 is outside its range");
+    assert_eq!(
+        refusal(small_graph(), &negative),
+        "node 'fc': Requant: attribute shift = -1 is outside its range"
+    );
 
     let mut graph = small_graph_without_nodes();
     graph.constants = vec![constant(DType::I64, &[2])];
     let far = [[0; 8], ((1i64 << 47) + 1).to_le_bytes()].concat();
-    let expected = "node 'constant 0': constant: value 140737488355329 is outside [-140737488355328, 140737488355328]";
+    let expected =
+        "node 'constant 0': constant: value 140737488355329 is outside [-140737488355328, 140737488355328]";
     assert_eq!(refusal(graph.clone(), &far), expected);
     assert!(Model::new(graph, [[0; 8], (1i64 << 47).to_le_bytes()].concat()).is_ok());
 }
@@ -144,6 +147,16 @@ fn constants_far_inside() {
     assert_eq!(refusal(graph.clone(), &weights), expected);
     weights[n - 1] = 63;
     assert_eq!(refusal(graph, &weights), "node 'far': Requant: attribute shift = 63 is outside its range");
+
+    // 0 is a shift, but not a multiplier: a constant is checked for each of its roles.
+    let mut graph = small_graph_without_nodes();
+    graph.symbols = vec!["n".into()];
+    graph.inputs[0].dims = vec![Dim::Symbol(0)];
+    graph.constants = vec![constant(DType::I8, &[1])];
+    graph.nodes = vec![node("shift", requant(full(DType::I8)), &[0, 1])];
+    assert!(Model::new(graph.clone(), vec![0]).is_ok());
+    graph.nodes.push(node("mul", requant(full(DType::I8)), &[0, 1, 1]));
+    assert_eq!(refusal(graph, &[0]), "node 'mul': Requant: attribute mul = 0 is outside its range");
 
     let mut graph = small_graph_without_nodes();
     graph.constants = vec![constant(DType::I32, &[2])];
@@ -167,7 +180,8 @@ fn sizes_beyond_their_encoding() {
     assert_eq!(wide, expected);
     let long = changed(|g| {
         dynamic(g);
-        g.nodes[1].op = Op::Reshape(veracity_ops::Reshape { dims: vec![veracity_ops::DimSpec::Infer; (1 << 20) + 1] });
+        g.nodes[1].op =
+            Op::Reshape(veracity_ops::Reshape { dims: vec![veracity_ops::DimSpec::Infer; (1 << 20) + 1] });
     });
     assert_eq!(long, expected);
 }

@@ -1,9 +1,9 @@
 //! Operators and operand types drawn from a seed: valid ones, or bent in some places to values that nobody expects.
 
 use veracity_ops::{
-    Add, ArgMax, AvgPool, Concat, Conv, ConvTranspose, DType, DimSpec, Gather, MatMul, MaxPool, Mul, Op, Pad, PadMode,
-    QuantRow, Quantised, Reduce, ReduceKind, Requant, Reshape, Resize, ResizeCoordinates, ResizeRounding, Slice,
-    Softmax, Table, TensorType, Transpose, Window,
+    Add, ArgMax, AvgPool, Concat, Conv, ConvTranspose, DType, DimSpec, Gather, MatMul, MaxPool, Mul, Op, Pad,
+    PadMode, QuantRow, Quantised, Reduce, ReduceKind, Requant, Reshape, Resize, ResizeCoordinates,
+    ResizeRounding, Slice, Softmax, Table, TensorType, Transpose, Window,
 };
 
 /// Number of operators.
@@ -64,7 +64,8 @@ impl Draw {
             return value;
         }
         let odd = [0, 1, 9, 255, 4096, 4097, 65_535, 65_536, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1];
-        let huge = [usize::MAX, usize::MAX - 1, usize::MAX / 2, usize::MAX / 2 + 1, 1 << 33, 1 << 48, 1 << 62];
+        let huge =
+            [usize::MAX, usize::MAX - 1, usize::MAX / 2, usize::MAX / 2 + 1, 1 << 33, 1 << 48, 1 << 62];
         let odd = if self.flag() { self.pick(&odd) } else { self.pick(&huge) };
         odd.min(self.most)
     }
@@ -192,7 +193,12 @@ impl Draw {
                 let zeros = [self.int(-128, 127), self.int(-128, 127)];
                 let (shift, y) = (self.bits(20), self.quantised());
                 let op = if kind == 5 {
-                    Op::Add(Add { zeros, muls: [self.int(-32_767, 32_767), self.int(-32_767, 32_767)], shift, y })
+                    Op::Add(Add {
+                        zeros,
+                        muls: [self.int(-32_767, 32_767), self.int(-32_767, 32_767)],
+                        shift,
+                        y,
+                    })
                 } else {
                     Op::Mul(Mul { zeros, mul: self.int(1, 32_767), shift, y })
                 };
@@ -244,7 +250,11 @@ impl Draw {
             13 => {
                 let mut dims = Vec::new();
                 for (i, &d) in shape.iter().enumerate() {
-                    dims.push(if self.flag() { DimSpec::Fixed(self.size(d, d)) } else { DimSpec::Input(self.size(i, i)) });
+                    dims.push(if self.flag() {
+                        DimSpec::Fixed(self.size(d, d))
+                    } else {
+                        DimSpec::Input(self.size(i, i))
+                    });
                 }
                 if let Some(last) = dims.last_mut().filter(|_| self.below(3) > 0) {
                     *last = DimSpec::Infer;
@@ -289,7 +299,8 @@ impl Draw {
                     1 => PadMode::Edge,
                     _ => PadMode::Reflect,
                 };
-                let most = |d: usize| if mode == PadMode::Reflect { d.saturating_sub(1) } else { 2 * d.min(1) };
+                let most =
+                    |d: usize| if mode == PadMode::Reflect { d.saturating_sub(1) } else { 2 * d.min(1) };
                 let begin = shape.iter().map(|&d| self.size(0, most(d))).collect();
                 let end = shape.iter().map(|&d| self.size(0, most(d))).collect();
                 (Op::Pad(Pad { mode, begin, end }), vec![self.ty(&TYPES, &shape)])

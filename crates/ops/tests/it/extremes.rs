@@ -1,8 +1,8 @@
 //! The longest sums of the largest values: exact, one more refused, with overflow checks on.
 
 use veracity_ops::{
-    ACC_BITS_MAX, Add, AvgPool, Conv, ConvTranspose, DType, MatMul, Mul, Op, QuantRow, Quantised, Reduce, ReduceKind,
-    Requant, Softmax, Tensor, Window,
+    ACC_BITS_MAX, Add, AvgPool, Conv, ConvTranspose, DType, MatMul, Mul, Op, QuantRow, Quantised, Reduce,
+    ReduceKind, Requant, Softmax, Tensor, Window,
 };
 
 use crate::support::{I8, I16, I32, I64, eval, plain, refusal, tensor, ty};
@@ -56,9 +56,9 @@ fn widest_elementwise_products() {
     let (x, y) = (tensor(I16, &[1], &[-32_768]), tensor(I32, &[1], &[i64::from(i32::MIN)]));
     assert_eq!(eval(&mul(32_767, 62), &[&x, &y]).values(), [0], "almost 2^61 / 2^62, below one half");
     assert_eq!(eval(&mul(32_767, 60), &[&x, &y]).values(), [2]);
-    // 2^62 and half of a step of 2^62 have 63 bits; a multiplier of 2 needs one more.
+    // 2^62 is the most; a multiplier of 2 needs one bit more.
     let (a, b) = (ty(I32, &[1]), ty(I32, &[1]));
-    assert_eq!(refusal(&mul(2, 0), &[&a, &b]), "Mul: a value could need 64 bits, the limit is 63");
+    assert_eq!(refusal(&mul(2, 0), &[&a, &b]), "Mul: a value could need 63 bits, the limit is 62");
 }
 
 #[test]
@@ -90,6 +90,9 @@ fn rows_at_the_limits() {
     let y = eval(&op, &[&filled(I8, &[1 << 12], -128), &table]);
     assert!(y.values().iter().all(|v| *v == 1 << 18));
     assert_eq!(eval(&op, &[&tensor(I32, &[1], &[lowest]), &table]).values(), [1 << 30]);
-    let none = eval(&Op::MatMul(MatMul { x_zero: 0, acc: I64 }), &[&filled(I8, &[0, 1], 0), &filled(I8, &[2, 1], 0)]);
+    let none = eval(
+        &Op::MatMul(MatMul { x_zero: 0, acc: I64 }),
+        &[&filled(I8, &[0, 1], 0), &filled(I8, &[2, 1], 0)],
+    );
     assert_eq!(none.shape(), [0, 2]);
 }

@@ -11,7 +11,8 @@ use crate::{
 /// shift, multiplier, table and index.
 fn operands(draw: &mut Draw, types: &[TensorType]) -> Vec<Tensor> {
     let mut operand = |(i, ty): (usize, &TensorType)| {
-        let values = (0..ty.len()).map(|_| if i == 0 { draw.value(ty.dtype) } else { 1 + draw.below(3) as i64 });
+        let values =
+            (0..ty.len()).map(|_| if i == 0 { draw.value(ty.dtype) } else { 1 + draw.below(3) as i64 });
         Tensor::new(ty.dtype, ty.shape.clone(), values.collect()).unwrap()
     };
     types.iter().enumerate().map(&mut operand).collect()
@@ -88,7 +89,9 @@ fn operands_of_another_operator_are_refused_or_taken() {
 #[test]
 fn a_large_type_costs_nothing_to_infer() {
     let rows = ty(I8, &[ELEMENTS_MAX]);
-    for (start, end, step) in [(0, i64::MAX, 1), (-1, i64::MIN, -1), (0, i64::MAX, i64::MAX), (-1, i64::MIN, i64::MIN)] {
+    for (start, end, step) in
+        [(0, i64::MAX, 1), (-1, i64::MIN, -1), (0, i64::MAX, i64::MAX), (-1, i64::MIN, i64::MIN)]
+    {
         let op = Slice { axis: 0, start, end, step };
         let shape = Op::Slice(op).infer(&[&rows]).unwrap().remove(0).shape;
         assert_eq!(shape, [if step.unsigned_abs() == 1 { ELEMENTS_MAX } else { 1 }]);

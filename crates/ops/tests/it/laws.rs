@@ -1,8 +1,9 @@
 //! What must hold for all values, on seeded draws.
 
 use veracity_ops::{
-    Concat, Conv, ConvTranspose, DType, DimSpec, MatMul, Op, Pad, PadMode, QuantRow, Quantised, Requant, Reshape,
-    Resize, ResizeCoordinates, ResizeRounding, Slice, Softmax, Tensor, Transpose, round_div, round_shift,
+    Concat, Conv, ConvTranspose, DType, DimSpec, MatMul, Op, Pad, PadMode, QuantRow, Quantised, Requant,
+    Reshape, Resize, ResizeCoordinates, ResizeRounding, Slice, Softmax, Tensor, Transpose, round_div,
+    round_shift,
 };
 
 use crate::{
@@ -83,7 +84,8 @@ fn convolution_is_its_dense_definition() {
 /// `<conv(x), y> = <x, conv_transpose(y)>`, where the transpose's weights swap input and output channels per group.
 #[test]
 fn transposed_convolution_is_the_adjoint() {
-    let inner = |a: &Tensor, b: &[i64]| a.values().iter().zip(b).map(|(a, b)| i128::from(a * b)).sum::<i128>();
+    let inner =
+        |a: &Tensor, b: &[i64]| a.values().iter().zip(b).map(|(a, b)| i128::from(a * b)).sum::<i128>();
     for seed in 0..400 {
         let mut draw = Draw::new(seed, 0);
         let (op, x, w) = conv_case(&mut draw, 0);
@@ -172,14 +174,23 @@ fn movement_has_inverses() {
             _ => draw.pick(&[ResizeRounding::PreferFloor, ResizeRounding::PreferCeil]),
         };
         let mut repeat = x.clone();
-        for axis in 0..rank {
-            let parts: Vec<Tensor> = (0..shape[axis] as i64)
-                .flat_map(|at| vec![eval(&Op::Slice(Slice { axis, start: at, end: at + 1, step: 1 }), &[&repeat]); factor])
+        for (axis, &extent) in shape.iter().enumerate() {
+            let parts: Vec<Tensor> = (0..extent as i64)
+                .flat_map(|at| {
+                    vec![
+                        eval(&Op::Slice(Slice { axis, start: at, end: at + 1, step: 1 }), &[&repeat]);
+                        factor
+                    ]
+                })
                 .collect();
             repeat = eval(&Op::Concat(Concat { axis }), &parts.iter().collect::<Vec<_>>());
         }
         let scales = vec![(2 * factor, 2); rank];
-        assert_eq!(eval(&Op::Resize(Resize { scales, coordinates, rounding }), &[&x]), repeat, "resize by {factor}");
+        assert_eq!(
+            eval(&Op::Resize(Resize { scales, coordinates, rounding }), &[&x]),
+            repeat,
+            "resize by {factor}"
+        );
     }
 }
 
@@ -190,7 +201,8 @@ fn a_multiplier_of_a_power_of_two_is_a_smaller_shift() {
         let x = random(&mut draw, I32, &[3, 4]);
         let (k, shift) = (draw.below(15) as i64, draw.below(40) as i64);
         let op = Op::Requant(Requant { x_zero: 3, y: draw.quantised() });
-        let Ok(scaled) = op.eval(&[&x, &tensor(I8, &[1], &[shift + k]), &tensor(I16, &[1], &[1 << k])]) else {
+        let Ok(scaled) = op.eval(&[&x, &tensor(I8, &[1], &[shift + k]), &tensor(I16, &[1], &[1 << k])])
+        else {
             continue;
         };
         assert_eq!(eval(&op, &[&x, &tensor(I8, &[1], &[shift])]), scaled[0], "seed {seed}");
@@ -208,7 +220,8 @@ fn rounding_is_a_division_with_remainder() {
         assert!((0..1 << shift).contains(&r), "{value} >> {shift}");
         let divisor = 1 + (draw.next() >> draw.below(62) >> 2) as i64;
         let value = value >> 1;
-        let r = i128::from(value) + i128::from(divisor / 2) - i128::from(round_div(value, divisor)) * i128::from(divisor);
+        let r = i128::from(value) + i128::from(divisor / 2)
+            - i128::from(round_div(value, divisor)) * i128::from(divisor);
         assert!((0..i128::from(divisor)).contains(&r), "{value} / {divisor}");
     }
 }
@@ -224,11 +237,18 @@ fn rows_reach_their_largest_value() {
         let (values, m) = (outputs[0].values(), outputs[1].values()[0]);
         assert!(values.iter().all(|v| v.abs() <= q.max()), "{x:?}");
         let largest = values.iter().map(|v| v.abs()).max();
-        assert_eq!(largest, Some(if m == 1 && x.values().iter().all(|v| *v == 0) { 0 } else { q.max() }), "{x:?}");
+        assert_eq!(
+            largest,
+            Some(if m == 1 && x.values().iter().all(|v| *v == 0) { 0 } else { q.max() }),
+            "{x:?}"
+        );
         for (v, x) in values.iter().zip(x.values()) {
             // q is x * q_max / m but for the rounding and a reciprocal that is at most 2^-9 short.
             let twice = 2 * (i128::from(*v) * i128::from(m) - i128::from(x * q.max()));
-            assert!(twice.abs() <= i128::from(m) + (i128::from(m) >> 8) + 2 * i128::from(q.max()), "{x} in {m}");
+            assert!(
+                twice.abs() <= i128::from(m) + (i128::from(m) >> 8) + 2 * i128::from(q.max()),
+                "{x} in {m}"
+            );
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Data movement, by hand.
 
 use veracity_ops::{
-    Concat, DimSpec, Gather, Op, Pad, PadMode, Reshape, Resize, ResizeCoordinates, ResizeRounding, Slice, Transpose,
+    Concat, DimSpec, Gather, Op, Pad, PadMode, Reshape, Resize, ResizeCoordinates, ResizeRounding, Slice,
+    Transpose,
 };
 
 use crate::support::{I8, I32, eval, tensor};

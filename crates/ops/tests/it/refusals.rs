@@ -1,9 +1,9 @@
 //! Every refusal of every operator, with its words.
 
 use veracity_ops::{
-    Add, ArgMax, AvgPool, Concat, Conv, ConvTranspose, DType, DimSpec, ELEMENTS_MAX, Gather, MatMul, MaxPool, Mul, Op,
-    OpError, Pad, PadMode, QuantRow, Quantised, Reduce, ReduceKind, Requant, Reshape, Resize, ResizeCoordinates,
-    ResizeRounding, Slice, Softmax, Table, Tensor, TensorType, Transpose, Window,
+    Add, ArgMax, AvgPool, Concat, Conv, ConvTranspose, DType, DimSpec, ELEMENTS_MAX, Gather, MatMul, MaxPool,
+    Mul, Op, OpError, Pad, PadMode, QuantRow, Quantised, Reduce, ReduceKind, Requant, Reshape, Resize,
+    ResizeCoordinates, ResizeRounding, Slice, Softmax, Table, Tensor, TensorType, Transpose, Window,
 };
 
 use crate::support::{I8, I16, I32, I64, eval_error, plain, refusal, tensor, ty};
@@ -169,32 +169,44 @@ fn values() {
             &[x.clone(), shift.clone(), ty(I16, &[1])],
             "Requant: mul and shift differ in length (shapes [[3], [1]])",
         ),
-        (Op::Table(Table), &[ty(I32, &[1]), ty(I8, &[256])], "Table: operand 0 has type I32, needs i8 or i16"),
-        (Op::Table(Table), &[ty(I8, &[1]), ty(I32, &[256])], "Table: operand 1 has type I32, needs i8 or i16"),
+        (
+            Op::Table(Table),
+            &[ty(I32, &[1]), ty(I8, &[256])],
+            "Table: operand 0 has type I32, needs i8 or i16",
+        ),
+        (
+            Op::Table(Table),
+            &[ty(I8, &[1]), ty(I32, &[256])],
+            "Table: operand 1 has type I32, needs i8 or i16",
+        ),
         (
             Op::Table(Table),
             &[ty(I16, &[1]), ty(I8, &[256])],
             "Table: the table must have one entry per input value (shapes [[1], [256]])",
         ),
         (Op::Add(add.clone()), &two[..1], "Add: takes 2 operands, got 1"),
-        (Op::Add(add.clone()), &[ty(I64, &[2]), ty(I8, &[2])], "Add: operand 0 has type I64, needs i8, i16 or i32"),
+        (
+            Op::Add(add.clone()),
+            &[ty(I64, &[2]), ty(I8, &[2])],
+            "Add: operand 0 has type I64, needs i8, i16 or i32",
+        ),
         (Op::Add(Add { shift: 63, ..add.clone() }), &two, "Add: attribute shift = 63 is outside its range"),
-        (Op::Add(Add { zeros: [0, 128], ..add.clone() }), &two, "Add: attribute zero = 128 is outside its range"),
+        (
+            Op::Add(Add { zeros: [0, 128], ..add.clone() }),
+            &two,
+            "Add: attribute zero = 128 is outside its range",
+        ),
         (
             Op::Add(Add { muls: [i32::MIN, 0], ..add.clone() }),
             &two,
             "Add: attribute mul = -2147483648 is outside its range",
         ),
-        (
-            Op::Add(add),
-            &[ty(I8, &[2]), ty(I8, &[3])],
-            "Add: shapes do not broadcast (shapes [[2], [3]])",
-        ),
+        (Op::Add(add), &[ty(I8, &[2]), ty(I8, &[3])], "Add: shapes do not broadcast (shapes [[2], [3]])"),
         (Op::Mul(Mul { mul: 0, ..mul.clone() }), &two, "Mul: attribute mul = 0 is outside its range"),
         (
             Op::Mul(Mul { mul: 3, ..mul }),
             &[ty(I32, &[2]), ty(I32, &[2])],
-            "Mul: a value could need 64 bits, the limit is 63",
+            "Mul: a value could need 64 bits, the limit is 62",
         ),
     ]);
 }
@@ -208,7 +220,11 @@ fn rows() {
     check(&[
         (one(0, I8), &[], "QuantRow: takes 1 operands, got 0"),
         (one(0, I8), &[ty(I8, &[1])], "QuantRow: operand 0 has type I8, needs i32"),
-        (one(0, I32), std::slice::from_ref(&x), "QuantRow: operand 0 has type I32, needs an i8 or i16 output"),
+        (
+            one(0, I32),
+            std::slice::from_ref(&x),
+            "QuantRow: operand 0 has type I32, needs an i8 or i16 output",
+        ),
         (one(3, I8), std::slice::from_ref(&x), "QuantRow: axis is beyond the rank (shapes [[2, 3]])"),
         (
             Op::Softmax(Softmax { shift: 32, ..softmax.clone() }),
@@ -225,7 +241,11 @@ fn rows() {
             &[ty(I64, &[3]), table.clone()],
             "Softmax: operand 0 has type I64, needs i8, i16 or i32",
         ),
-        (Op::Softmax(softmax.clone()), &[x.clone(), ty(I8, &[16])], "Softmax: operand 1 has type I8, needs i32"),
+        (
+            Op::Softmax(softmax.clone()),
+            &[x.clone(), ty(I8, &[16])],
+            "Softmax: operand 1 has type I8, needs i32",
+        ),
         (
             Op::Softmax(softmax.clone()),
             &[x.clone(), ty(I32, &[0])],
@@ -260,15 +280,31 @@ fn pools_and_reductions() {
     };
     check(&[
         (max(window.clone()), &[], "MaxPool: takes 1 operands, got 0"),
-        (max(Window { kernel: [0, 2], ..window.clone() }), &x, "MaxPool: attribute kernel = 0 is outside its range"),
-        (max(Window { strides: [1, 0], ..window.clone() }), &x, "MaxPool: attribute strides = 0 is outside its range"),
+        (
+            max(Window { kernel: [0, 2], ..window.clone() }),
+            &x,
+            "MaxPool: attribute kernel = 0 is outside its range",
+        ),
+        (
+            max(Window { strides: [1, 0], ..window.clone() }),
+            &x,
+            "MaxPool: attribute strides = 0 is outside its range",
+        ),
         (
             max(Window { dilations: [4097, 1], ..window.clone() }),
             &x,
             "MaxPool: attribute dilations = 4097 is outside its range",
         ),
-        (max(Window { pads: [0, 0, 2, 0], ..window.clone() }), &x, "MaxPool: attribute pads = 2 is outside its range"),
-        (max(window.clone()), &[ty(I64, &[4, 4, 1])], "MaxPool: operand 0 has type I64, needs i8, i16 or i32"),
+        (
+            max(Window { pads: [0, 0, 2, 0], ..window.clone() }),
+            &x,
+            "MaxPool: attribute pads = 2 is outside its range",
+        ),
+        (
+            max(window.clone()),
+            &[ty(I64, &[4, 4, 1])],
+            "MaxPool: operand 0 has type I64, needs i8, i16 or i32",
+        ),
         (max(window.clone()), &[ty(I8, &[4, 4])], "MaxPool: needs x [h, w, c] (shapes [[4, 4]])"),
         (
             max(window.clone()),
@@ -279,14 +315,30 @@ fn pools_and_reductions() {
         (avg(1, 32, 0), &x, "AvgPool: attribute shift = 32 is outside its range"),
         (avg(1, 0, 128), &x, "AvgPool: attribute x_zero = 128 is outside its range"),
         (Op::AvgPool(wide), &[ty(I32, &[4, 4, 1])], "AvgPool: a value could need 70 bits, the limit is 62"),
-        (reduce(&[], 1, 0), &x, "Reduce: axes must be ascending and inside the rank (shapes [[4, 4, 1], []])"),
-        (reduce(&[1, 1], 1, 0), &x, "Reduce: axes must be ascending and inside the rank (shapes [[4, 4, 1], [1, 1]])"),
-        (reduce(&[3], 1, 0), &x, "Reduce: axes must be ascending and inside the rank (shapes [[4, 4, 1], [3]])"),
+        (
+            reduce(&[], 1, 0),
+            &x,
+            "Reduce: axes must be ascending and inside the rank (shapes [[4, 4, 1], []])",
+        ),
+        (
+            reduce(&[1, 1], 1, 0),
+            &x,
+            "Reduce: axes must be ascending and inside the rank (shapes [[4, 4, 1], [1, 1]])",
+        ),
+        (
+            reduce(&[3], 1, 0),
+            &x,
+            "Reduce: axes must be ascending and inside the rank (shapes [[4, 4, 1], [3]])",
+        ),
         (reduce(&[0], 1, 0), &[ty(I8, &[0, 2])], "Reduce: a reduced axis is empty (shapes [[0, 2], [0]])"),
         (reduce(&[0], 32_768, 0), &x, "Reduce: attribute mul = 32768 is outside its range"),
         (reduce(&[0], 1, 32), &x, "Reduce: attribute shift = 32 is outside its range"),
         (reduce(&[0], 1, 0), &[ty(I64, &[2])], "Reduce: operand 0 has type I64, needs i8, i16 or i32"),
-        (reduce(&[0], 32_767, 0), &[ty(I32, &[1 << 20])], "Reduce: a value could need 66 bits, the limit is 62"),
+        (
+            reduce(&[0], 32_767, 0),
+            &[ty(I32, &[1 << 20])],
+            "Reduce: a value could need 66 bits, the limit is 62",
+        ),
         (
             Op::ArgMax(ArgMax { axis: usize::MAX, last: false }),
             &x,
@@ -299,7 +351,9 @@ fn pools_and_reductions() {
 fn movement() {
     let x = [ty(I8, &[2, 3])];
     let reshape = |dims: &[DimSpec]| Op::Reshape(Reshape { dims: dims.to_vec() });
-    let pad = |mode, begin: &[usize], end: &[usize]| Op::Pad(Pad { mode, begin: begin.to_vec(), end: end.to_vec() });
+    let pad = |mode, begin: &[usize], end: &[usize]| {
+        Op::Pad(Pad { mode, begin: begin.to_vec(), end: end.to_vec() })
+    };
     let slice = |axis, step| Op::Slice(Slice { axis, start: 0, end: 1, step });
     let resize = |scales: &[(usize, usize)]| {
         let (coordinates, rounding) = (ResizeCoordinates::Asymmetric, ResizeRounding::Floor);
@@ -310,7 +364,11 @@ fn movement() {
     let long = [1; 9];
     check(&[
         (reshape(&[]), &[], "Reshape: takes 1 operands, got 0"),
-        (reshape(&[DimSpec::Input(2)]), &x, "Reshape: an extent names an axis beyond the rank (shapes [[2, 3]])"),
+        (
+            reshape(&[DimSpec::Input(2)]),
+            &x,
+            "Reshape: an extent names an axis beyond the rank (shapes [[2, 3]])",
+        ),
         (reshape(&[DimSpec::Infer; 2]), &x, "Reshape: at most one extent is inferred (shapes [[2, 3]])"),
         (reshape(&[DimSpec::Fixed(5)]), &x, "Reshape: the number of elements would change (shapes [[2, 3]])"),
         (
@@ -340,8 +398,16 @@ fn movement() {
         (slice(0, 0), &x, "Slice: attribute step = 0 is outside its range"),
         (slice(2, 1), &x, "Slice: axis is beyond the rank (shapes [[2, 3]])"),
         (pad(zero, &[0], &[0]), &x, "Pad: needs one begin and one end per axis (shapes [[2, 3], [0], [0]])"),
-        (pad(PadMode::Constant(128), &[0, 0], &[0, 0]), &x, "Pad: attribute value = 128 is outside its range"),
-        (pad(PadMode::Reflect, &[2, 0], &[0, 0]), &x, "Pad: padding reaches beyond the mirror image (shapes [[2, 3]])"),
+        (
+            pad(PadMode::Constant(128), &[0, 0], &[0, 0]),
+            &x,
+            "Pad: attribute value = 128 is outside its range",
+        ),
+        (
+            pad(PadMode::Reflect, &[2, 0], &[0, 0]),
+            &x,
+            "Pad: padding reaches beyond the mirror image (shapes [[2, 3]])",
+        ),
         (
             pad(PadMode::Edge, &[1, 0], &[0, 0]),
             &[ty(I8, &[0, 3])],
@@ -416,7 +482,11 @@ fn tensors() {
     assert_eq!(found, "Tensor: number of values differs from the shape (shapes [[2]])");
     assert_eq!(error(I8, &[1], &[128]).to_string(), "Tensor: value 128 is outside [-128, 127]");
     let too_large = OpError::TooLarge { shape: vec![usize::MAX, 0] };
-    assert_eq!(error(I8, &[usize::MAX, 0], &[]), too_large, "an empty axis does not make room for a huge one");
+    assert_eq!(
+        error(I8, &[usize::MAX, 0], &[]),
+        too_large,
+        "an empty axis does not make room for a huge one"
+    );
     assert_eq!(TensorType::new(I8, vec![ELEMENTS_MAX]).map(|t| t.len()), Ok(ELEMENTS_MAX));
     assert!(TensorType::new(I8, vec![ELEMENTS_MAX + 1]).is_err());
     let bytes = tensor(I16, &[2], &[-2, 258]).to_bytes();

@@ -1,8 +1,8 @@
 //! Values computed by hand.
 
 use veracity_ops::{
-    Add, ArgMax, AvgPool, Conv, ConvTranspose, MatMul, MaxPool, Mul, Op, QuantRow, Quantised, Reduce, ReduceKind,
-    Requant, Softmax, Table, Tensor, Window,
+    Add, ArgMax, AvgPool, Conv, ConvTranspose, MatMul, MaxPool, Mul, Op, QuantRow, Quantised, Reduce,
+    ReduceKind, Requant, Softmax, Table, Tensor, Window,
 };
 
 use crate::support::{I8, I16, I32, I64, eval, plain, tensor};
@@ -260,7 +260,13 @@ fn rows() {
     ]);
 }
 
-fn window(kernel: [usize; 2], strides: [usize; 2], pads: [usize; 4], dilations: [usize; 2], ceil: bool) -> Window {
+fn window(
+    kernel: [usize; 2],
+    strides: [usize; 2],
+    pads: [usize; 4],
+    dilations: [usize; 2],
+    ceil: bool,
+) -> Window {
     Window { kernel, strides, pads, dilations, ceil }
 }
 
