@@ -11,12 +11,19 @@ use axum::{
     http::{HeaderMap, header},
 };
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::Instant,
+};
 
 use crate::error::ApiError;
 
 /// Unit of the budget for bodies in memory.
 pub(crate) const BUDGET_UNIT_BYTES: u64 = 1024;
+
+/// Slowest average rate of a body, beyond one idle timeout: a client that sends a byte now and then is not idle, and
+/// would otherwise hold its place for days.
+const BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 
 /// Refuses compressed bodies, and those that announce too much, before anything is read.
 pub(crate) fn check_headers(headers: &HeaderMap, bytes_max: u64) -> Result<(), ApiError> {
@@ -37,12 +44,23 @@ struct Pieces {
     found: u64,
     bytes_max: u64,
     idle_timeout: Duration,
+    started: Instant,
 }
 
 impl Pieces {
+    fn new(body: Body, bytes_max: u64, idle_timeout: Duration) -> Self {
+        Self { body, found: 0, bytes_max, idle_timeout, started: Instant::now() }
+    }
+
+    /// When the next piece must be there: not idle for too long, and not too slow on the whole.
+    fn deadline(&self) -> Instant {
+        let allowed = self.idle_timeout + Duration::from_secs(self.found / BYTES_PER_SECOND_MIN);
+        (self.started + allowed).min(Instant::now() + self.idle_timeout)
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         loop {
-            let frame = tokio::time::timeout(self.idle_timeout, self.body.frame()).await;
+            let frame = tokio::time::timeout_at(self.deadline(), self.body.frame()).await;
             let Ok(frame) = frame else {
                 return Err(ApiError::RequestTimeout { timeout: self.idle_timeout });
             };
@@ -86,7 +104,7 @@ pub(crate) async fn buffer(
 ) -> Result<Buffered, ApiError> {
     check_headers(headers, limits.bytes_max)?;
     let (bytes_max, idle_timeout) = (limits.bytes_max, limits.idle_timeout);
-    let mut pieces = Pieces { body, found: 0, bytes_max, idle_timeout };
+    let mut pieces = Pieces::new(body, bytes_max, idle_timeout);
     let mut buffered = Buffered { bytes: Vec::new(), _share: None };
     let mut shared = 0u64;
     while let Some(piece) = pieces.next().await? {
@@ -141,7 +159,7 @@ pub(crate) async fn pump<T: Send + 'static>(
     let complete = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let reader = BodyReader { pieces: receiver, current: Bytes::new(), complete: Arc::clone(&complete) };
     let job = tokio::task::spawn_blocking(move || job(reader));
-    let mut pieces = Pieces { body, found: 0, bytes_max, idle_timeout };
+    let mut pieces = Pieces::new(body, bytes_max, idle_timeout);
     let failure = loop {
         match pieces.next().await {
             Ok(Some(piece)) => {

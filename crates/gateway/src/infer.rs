@@ -36,9 +36,10 @@ pub(crate) async fn infer(
 ) -> Result<Response, ApiError> {
     let (json_length, inline) = (json_length(&headers)?, wants_receipt(&headers)?);
     check_headers(&headers, shared.bodies.bytes_max)?;
+    // A slot is taken only once the body is here, so that slow senders hold none.
+    let body = buffer(&headers, body, &shared.bodies).await?;
     let overloaded = |_| ApiError::Overloaded { what: "other requests" };
     let admitted = Arc::clone(&shared.admission).try_acquire_owned().map_err(overloaded)?;
-    let body = buffer(&headers, body, &shared.bodies).await?;
     let timeout = shared.config.run_timeout;
     let job = async {
         let run = acquire(&shared.runs).await?;

@@ -31,8 +31,21 @@ fn check_writable(shared: &Shared, headers: &HeaderMap) -> Result<(), ApiError> 
     }
     match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
         Some(b"cross-site" | b"same-site") => Err(ApiError::CrossSite),
+        Some(_) | None if is_foreign_page(headers) => Err(ApiError::CrossSite),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Whether a page of another site sends this. Browsers name the page's site in `Origin`; a site whose name was made to
+/// point here (DNS rebinding) is its own host, so only addresses and `localhost` count as ours.
+fn is_foreign_page(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    let own = origin.to_str().ok().and_then(|o| o.split_once("://")).is_some_and(|(_, site)| site == host);
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name).trim_start_matches('[').trim_end_matches(']');
+    let is_address = name == "localhost" || name.parse::<std::net::IpAddr>().is_ok();
+    !(own && is_address)
 }
 
 fn transfer(shared: &Shared) -> Result<tokio::sync::OwnedSemaphorePermit, ApiError> {
@@ -186,4 +199,31 @@ pub(crate) async fn remove(
         Ok(Json(json!({ "id": removed.id.to_string(), "names": names, "model_removed": removed.model })))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_other_sites_are_foreign() {
+        let cases = [
+            (None, "evil.example", false),
+            (Some("http://127.0.0.1:8080"), "127.0.0.1:8080", false),
+            (Some("http://localhost:8080"), "localhost:8080", false),
+            (Some("http://[::1]:8080"), "[::1]:8080", false),
+            (Some("http://evil.example"), "127.0.0.1:8080", true),
+            (Some("http://evil.example"), "evil.example", true),
+            (Some("http://evil.example:8080"), "evil.example:8080", true),
+            (Some("null"), "127.0.0.1:8080", true),
+        ];
+        for (origin, host, foreign) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            }
+            assert_eq!(is_foreign_page(&headers), foreign, "{origin:?} at {host}");
+        }
+    }
 }

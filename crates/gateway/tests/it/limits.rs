@@ -82,17 +82,46 @@ fn a_bundle_that_announces_too_much_is_refused_from_its_header() {
 #[test]
 fn more_requests_than_the_queue_holds_are_sent_away() {
     let server = Server::start(Config { runs_max: 1, queue_max: 0, ..config() });
+    let ask = || (0..500).map(|_| server.infer(&[], JSON.as_bytes())).collect::<Vec<_>>();
+    let replies: Vec<_> = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    });
+    let (served, refused): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 200);
+    assert!(!served.is_empty() && !refused.is_empty(), "{} served, {} refused", served.len(), refused.len());
+    for reply in refused {
+        assert_eq!(reply.code(), (503, "overloaded".to_owned()));
+        assert_eq!(reply.header("retry-after"), Some("1"));
+    }
+}
+
+#[test]
+fn slow_senders_hold_no_slot() {
+    let server = Server::start(Config { runs_max: 1, queue_max: 0, ..config() });
     let half = JSON.len() / 2;
     let mut first = begin(&server, "/v2/models/tiny/infer", &format!("content-length: {}", JSON.len()));
     first.write_all(&JSON.as_bytes()[..half]).unwrap();
     // The first one and the request for numbers itself.
     wait_for_number(&server, "veracity_requests_in_flight 2");
-    let refused = server.infer(&[], JSON.as_bytes());
-    assert_eq!(refused.code(), (503, "overloaded".to_owned()));
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(server.infer(&[], JSON.as_bytes()).status, 200);
     first.write_all(&JSON.as_bytes()[half..]).unwrap();
     assert_eq!(Reply::read(&mut first).status, 200);
-    assert_eq!(server.infer(&[], JSON.as_bytes()).status, 200);
+}
+
+#[test]
+fn who_sends_a_byte_now_and_then_is_not_waited_for() {
+    let server = Server::start(Config { idle_timeout: Duration::from_millis(400), ..config() });
+    let mut stream = begin(&server, "/v2/models/tiny/infer", "content-length: 500");
+    let mut drip = stream.try_clone().unwrap();
+    // Never idle for as long as the timeout; the server hangs up all the same.
+    let sender = std::thread::spawn(move || {
+        while drip.write_all(b" ").is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    assert_eq!(Reply::read(&mut stream).code(), (408, "request_timeout".to_owned()));
+    drop(stream);
+    sender.join().unwrap();
 }
 
 #[test]
