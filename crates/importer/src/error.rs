@@ -90,7 +90,7 @@ pub enum ImportError {
     },
     /// A value leaves the fixed-point range while scales are measured.
     #[error(
-        "node '{node}': values exceed +-{limit}, the range of the fixed-point pass; scale the model's inputs down"
+        "node '{node}': values exceed +-{limit}, the range of the fixed-point pass; scale the model's inputs down, or use the dynamic scheme"
     )]
     OutOfRange {
         /// Node name.

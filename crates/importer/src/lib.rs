@@ -14,6 +14,7 @@
 
 mod build;
 mod calibrate;
+#[cfg(feature = "reference")]
 mod complete;
 mod dynamic;
 mod error;
@@ -30,6 +31,7 @@ mod read_pool;
 mod read_quantised;
 mod read_shape;
 mod real;
+#[cfg_attr(not(feature = "reference"), path = "no_reference.rs")]
 mod reference;
 mod report;
 mod static_scales;

@@ -364,7 +364,7 @@ fn models_that_do_not_run_on_the_samples() {
 
 #[test]
 fn values_beyond_the_fixed_point() {
-    let limit = "exceed +-32768, the range of the fixed-point pass; scale the model's inputs down";
+    let limit = "exceed +-32768, the range of the fixed-point pass; scale the model's inputs down, or use the dynamic scheme";
     let large =
         Onnx::new(&[-1, 4]).floats("k", &[], &[1e6]).node("Mul", "x k", "m", &[]).node("Relu", "m", "y", &[]);
     let error = with_samples(&large.output("y"), &samples(&[("x", &[4])]), Scheme::Auto);
