@@ -7,7 +7,9 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
-use veracity_importer::{Activations, ImportError, Imported, Options, Progress as Step, Samples, Scheme};
+use veracity_importer::{
+    Activations, ImportError, Imported, Options, OutputAccuracy, Progress as Step, Report, Samples, Scheme,
+};
 use veracity_store::Name;
 
 use crate::{
@@ -90,16 +92,33 @@ pub(crate) fn execute(args: &ImportArgs, global: &Global, out: Output) -> Result
     let onnx = read_source(&args.file)?;
     let progress = Progress::new(out.is_json(), "reading", Unit::Steps);
     let options = Options { activations: args.activations.into(), scheme: args.scheme.into() };
-    let (samples, notes) = match &args.samples {
+    let (samples, mut notes) = match &args.samples {
         Some(path) => samples(path, &onnx, &options).map(|(samples, notes)| (Some(samples), notes))?,
         None => (None, Vec::new()),
     };
     let imported = convert(&args.file, &onnx, samples.as_ref(), &options, &progress)?;
     drop(progress);
     keep(&imported, name.as_ref(), args.out.as_deref(), global)?;
+    notes.extend(doubts(&imported.report));
     notes.iter().for_each(|note| out.note(note));
     out.result(&summary(&imported, name.as_ref(), args.out.clone(), notes, started.elapsed().as_millis()));
     Ok(())
+}
+
+/// A warning for each output that is far from the original.
+fn doubts(report: &Report) -> impl Iterator<Item = String> + '_ {
+    const COSINE_MIN: f64 = 0.95;
+    const ARGMAX_MIN: f64 = 0.9;
+    let is_far = |o: &&OutputAccuracy| {
+        o.cosine_mean < COSINE_MIN || o.argmax_agreement.is_some_and(|agreement| agreement < ARGMAX_MIN)
+    };
+    report.outputs.iter().filter(is_far).map(|o| {
+        let name = &o.name;
+        format!(
+            "output '{name}' is far from the original: do not rely on this model as it is; try --activations i16, \
+             --scheme dynamic, or samples that are like real inputs"
+        )
+    })
 }
 
 /// An empty file would be a protobuf message without fields, which says nothing useful.
@@ -142,7 +161,7 @@ fn import_failure(error: &ImportError) -> Failure {
             "name the arrays after the model's inputs, the first axis counting the samples"
         }
         ImportError::StaticNeedsSamples => "give --samples, or leave --scheme at auto",
-        ImportError::OutOfRange { .. } => "scale the model's inputs down",
+        ImportError::OutOfRange { .. } => "scale the model's inputs down, or use the dynamic scheme",
         _ => "export the model again; if it runs in ONNX Runtime, please report this",
     };
     Failure::input(error.code(), error, fix)
