@@ -26,14 +26,22 @@ const ANSWER_HEADROOM: f64 = 4.0;
 
 /// How the integers of one value stand for real numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Scaled {
-    value: Ref,
+struct Scaled<V = Ref> {
+    /// The value in the graph; nothing for scales that are chosen before their value is made.
+    value: V,
     dtype: DType,
     scale: f64,
     zero: i32,
 }
 
-impl Scaled {
+impl Scaled<()> {
+    /// These scales for `value`.
+    fn of(self, value: Ref) -> Scaled {
+        Scaled { value, dtype: self.dtype, scale: self.scale, zero: self.zero }
+    }
+}
+
+impl<V> Scaled<V> {
     /// The integer that stands for `x`.
     fn integer(&self, x: f64) -> i32 {
         let exact = x / self.scale + f64::from(self.zero);
@@ -125,22 +133,21 @@ fn choose_types(graph: &RealGraph, activations: Activations) -> (Vec<DType>, Vec
 
 impl Lowering<'_> {
     /// Scale and zero point for the range of node `id`.
-    fn target(&self, id: NodeId) -> Scaled {
+    fn target(&self, id: NodeId) -> Scaled<()> {
         let node = self.graph.node(id);
         let (mut lo, mut hi) = node.declared.unwrap_or(self.ranges[id.0]);
         (lo, hi) = (lo.min(0.0), hi.max(0.0));
-        let placeholder = Ref::Input(0);
         let tiny = |s: f64| if s.is_normal() { s } else { 1.0 };
         match self.dtypes[id.0] {
             DType::I8 => {
                 let scale = tiny((hi - lo) / 255.0);
                 let zero = i32::try_from(round_to(-128.0 - lo / scale, -128, 127)).unwrap_or(0);
-                Scaled { value: placeholder, dtype: DType::I8, scale, zero }
+                Scaled { value: (), dtype: DType::I8, scale, zero }
             }
             DType::I16 | DType::I32 | DType::I64 => {
                 let headroom = if self.answers[id.0] { ANSWER_HEADROOM } else { 1.0 };
                 let scale = tiny(hi.max(-lo) * headroom / 32_767.0);
-                Scaled { value: placeholder, dtype: DType::I16, scale, zero: 0 }
+                Scaled { value: (), dtype: DType::I16, scale, zero: 0 }
             }
         }
     }
@@ -187,7 +194,7 @@ impl Lowering<'_> {
                 self.b.node(name, Op::Concat(Concat { axis: *axis }), &aligned)
             }
             RealOp::Pad { mode: PadMode::Constant(_), value, .. } if !x[0].holds(f64::from(*value)) => {
-                let x = Scaled { value: self.align(node, x[0], y)?, ..y };
+                let x = y.of(self.align(node, x[0], y)?);
                 self.movement(name, &node.op, x)
             }
             RealOp::MaxPool(_)
@@ -198,16 +205,16 @@ impl Lowering<'_> {
                 return Ok(Scaled { value: self.movement(name, &node.op, x[0]), ..x[0] });
             }
         };
-        Ok(Scaled { value, ..y })
+        Ok(y.of(value))
     }
 
     /// Requests are quantised by one `f32` multiplication, so the scale is what that constant says.
     #[expect(clippy::cast_possible_truncation, reason = "the stored constant is f32")]
-    fn input(&mut self, index: usize, y: Scaled) -> Scaled {
+    fn input(&mut self, index: usize, y: Scaled<()>) -> Scaled {
         let inv_scale = to_scale(f64::from((1.0 / y.scale) as f32));
         let encoding = Encoding::Quantise { dtype: y.dtype, inv_scale, zero: y.zero };
         let value = self.b.input(&self.graph.inputs[index], encoding);
-        Scaled { value, scale: 1.0 / f64::from(inv_scale.get()), ..y }
+        Scaled { scale: 1.0 / f64::from(inv_scale.get()), ..y.of(value) }
     }
 
     fn movement(&mut self, name: &str, op: &RealOp, x: Scaled) -> Ref {
@@ -236,7 +243,7 @@ impl Lowering<'_> {
         Scaled { value: self.b.node(name, Op::Requant(op), &[x.value, shifts]), ..x }
     }
 
-    fn table(&mut self, name: &str, func: Func, x: Scaled, y: Scaled) -> Ref {
+    fn table(&mut self, name: &str, func: Func, x: Scaled, y: Scaled<()>) -> Ref {
         let real = |i: i64| (i - i64::from(x.zero)) as f64 * x.scale;
         let entry = |i: i64| i64::from(y.integer(func.eval(real(i))));
         let entries: Vec<i64> = (x.dtype.min()..=x.dtype.max()).map(entry).collect();
@@ -271,7 +278,7 @@ impl Lowering<'_> {
         a: Scaled,
         b: Scaled,
         signs: [f64; 2],
-        y: Scaled,
+        y: Scaled<()>,
     ) -> Result<Ref, ImportError> {
         let ratios = [a.scale / y.scale, b.scale / y.scale];
         let larger = ratio(node, ratios[0].max(ratios[1]), 30)?;
@@ -282,14 +289,14 @@ impl Lowering<'_> {
         Ok(self.b.node(&node.name, Op::Add(op), &[a.value, b.value]))
     }
 
-    fn mul(&mut self, node: &RealNode, a: Scaled, b: Scaled, y: Scaled) -> Result<Ref, ImportError> {
+    fn mul(&mut self, node: &RealNode, a: Scaled, b: Scaled, y: Scaled<()>) -> Result<Ref, ImportError> {
         let r = ratio(node, a.scale * b.scale / y.scale, 60)?;
         let op = Mul { zeros: [a.zero, b.zero], mul: mul32(r), shift: r.shift, y: y.output(node.clip) };
         Ok(self.b.node(&node.name, Op::Mul(op), &[a.value, b.value]))
     }
 
     /// `x` in the scale of `y`.
-    fn align(&mut self, node: &RealNode, x: Scaled, y: Scaled) -> Result<Ref, ImportError> {
+    fn align(&mut self, node: &RealNode, x: Scaled, y: Scaled<()>) -> Result<Ref, ImportError> {
         if (x.dtype, x.zero) == (y.dtype, y.zero) && x.scale.to_bits() == y.scale.to_bits() {
             return Ok(x.value);
         }
@@ -300,7 +307,13 @@ impl Lowering<'_> {
         Ok(self.b.node(&node.name, Op::Requant(op), &[x.value, shifts, muls]))
     }
 
-    fn linear(&mut self, node: &RealNode, linear: &Linear, x: Scaled, y: Scaled) -> Result<Ref, ImportError> {
+    fn linear(
+        &mut self,
+        node: &RealNode,
+        linear: &Linear,
+        x: Scaled,
+        y: Scaled<()>,
+    ) -> Result<Ref, ImportError> {
         let spread = (x.dtype.max() - i64::from(x.zero)).max(i64::from(x.zero) - x.dtype.min());
         let narrow = x.dtype == DType::I8 && y.dtype == DType::I8;
         let plan = narrow.then(|| shift_plan(linear, x.scale, y.scale, spread)).flatten();
