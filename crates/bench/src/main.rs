@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Parser;
 use serde_json::json;
-use veracity_engine::{Engine, Options};
+use veracity_engine::{Engine, Options, TraceKind};
 use veracity_graph::{Array, ArrayData, Bundle, Dim, Graph};
 use veracity_kernels::Isa;
 
@@ -40,9 +40,9 @@ struct Args {
     /// Instruction set: scalar, avx2 or avx512; the fastest if absent.
     #[arg(long)]
     isa: Option<Isa>,
-    /// Commit to every value as well.
+    /// Commit to values of the run as well: checkpoints, as receipts do, or full.
     #[arg(long)]
-    trace: bool,
+    trace: Option<TraceKind>,
 }
 
 fn main() -> Result<()> {
@@ -60,7 +60,7 @@ fn main() -> Result<()> {
         "batch": args.batch,
         "threads": args.threads,
         "isa": engine.isa().to_string(),
-        "trace": args.trace,
+        "trace": args.trace.map(TraceKind::name),
         "median_ms": ms(times[times.len() / 2]),
         "min_ms": ms(times[0]),
         "throughput_per_s": (args.batch * times.len()) as f64 / total.as_secs_f64(),
@@ -108,7 +108,11 @@ fn random_inputs(graph: &Graph, batch: usize) -> Result<BTreeMap<String, Array>>
     Ok(inputs)
 }
 
-fn run(engine: &Engine, inputs: &BTreeMap<String, Array>, trace: bool) -> Result<Vec<(String, Array)>> {
+fn run(
+    engine: &Engine,
+    inputs: &BTreeMap<String, Array>,
+    trace: Option<TraceKind>,
+) -> Result<Vec<(String, Array)>> {
     let graph = engine.model().graph();
     let run = engine.run(&graph.encode_inputs(inputs)?, trace)?;
     if let Some(trace) = &run.trace {

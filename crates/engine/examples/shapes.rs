@@ -11,7 +11,7 @@ mod builder;
 use std::{sync::Arc, time::Instant};
 
 use builder::{Builder, Random, Ref};
-use veracity_engine::{Engine, Options};
+use veracity_engine::{Engine, Options, TraceKind};
 use veracity_graph::Model;
 use veracity_ops::{
     Add, Conv, DType, DimSpec, MatMul, MaxPool, Op, Quantised, Reduce, ReduceKind, Requant, Reshape,
@@ -177,7 +177,7 @@ fn gemm(n: usize) -> impl Fn(bool) -> (Arc<Model>, TensorType) {
 }
 
 /// Least time of a run in seconds.
-fn seconds(engine: &Engine, ty: &TensorType, n: usize, trace: bool) -> f64 {
+fn seconds(engine: &Engine, ty: &TensorType, n: usize, trace: Option<TraceKind>) -> f64 {
     let inputs = [Random::new(9).batch(n, ty)];
     let mut least = f64::MAX;
     let begin = Instant::now();
@@ -210,7 +210,8 @@ fn main() {
             let (model, ty) = make(has_mul);
             let engine = Engine::load(model, &Options { isa, threads, ..Options::default() }).unwrap();
             for &n in *batches {
-                let (plain, traced) = (seconds(&engine, &ty, n, false), seconds(&engine, &ty, n, true));
+                let [plain, traced, full] = [None, Some(TraceKind::Checkpoints), Some(TraceKind::Full)]
+                    .map(|trace| seconds(&engine, &ty, n, trace));
                 let rate = if let Some(size) = name.strip_prefix("gemm-") {
                     let size: f64 = size.parse().unwrap();
                     format!(", {:.0} GOP/s", 2.0 * size.powi(3) / plain / 1e9)
@@ -219,10 +220,11 @@ fn main() {
                 };
                 let step = if has_mul { "mul" } else { "shift" };
                 println!(
-                    "{name} n={n} {step} {} threads={threads}: {:.1} us, with trace {:.1} us{rate}",
+                    "{name} n={n} {step} {} threads={threads}: {:.1} us, with checkpoints {:.1} us, with full trace {:.1} us{rate}",
                     engine.isa(),
                     plain * 1e6,
-                    traced * 1e6
+                    traced * 1e6,
+                    full * 1e6
                 );
             }
         }

@@ -9,7 +9,7 @@ use veracity_kernels::{Buffer, Depthwise, Isa, Linear, LinearSpec, Requantiser, 
 use veracity_ops::{Conv, DType, Op, TensorType};
 
 use crate::{
-    LoadError, RunError, Trace,
+    LoadError, RunError, Trace, TraceKind,
     action::Packed,
     execute,
     plan::{Fusion, Plan, accumulator},
@@ -37,8 +37,10 @@ impl Default for Options {
 pub struct Run {
     /// One batch per output of the model.
     pub outputs: Vec<Batch>,
-    /// The commitment, if it was asked for.
+    /// The commitment, if one was asked for.
     pub trace: Option<Trace>,
+    /// Multiply-accumulates of all samples, as [`Model::macs`] counts them; `None` if they do not fit.
+    pub macs: Option<u64>,
 }
 
 /// Plans kept for the next run of the same shapes.
@@ -100,11 +102,12 @@ impl Engine {
         self.pool.as_ref().map_or(1, ThreadPool::current_num_threads)
     }
 
-    /// Computes the outputs for the samples of `inputs`, one batch per input of the model in its order.
+    /// Computes the outputs for the samples of `inputs`, one batch per input of the model in its order, and a trace of
+    /// the kind asked for.
     ///
     /// # Errors
     /// A [`RunError`] naming the input, node or limit.
-    pub fn run(&self, inputs: &[Batch], trace: bool) -> Result<Run, RunError> {
+    pub fn run(&self, inputs: &[Batch], trace: Option<TraceKind>) -> Result<Run, RunError> {
         let n = self.check_inputs(inputs)?;
         let plan = self.plan_for(inputs)?;
         let division = execute::Division::new(&plan, n, self.threads());
@@ -112,7 +115,8 @@ impl Engine {
         let mut outputs: Vec<Batch> =
             plan.outputs.iter().map(|v| zeros(n, &plan.types[v.id.index()])).collect();
         let samples = execute::run(self, &plan, division, inputs, &mut outputs, trace)?;
-        Ok(Run { outputs, trace: trace.then_some(Trace { samples }) })
+        let trace = trace.map(|kind| Trace { kind, samples });
+        Ok(Run { outputs, trace, macs: total_macs(plan.macs, n) })
     }
 
     /// Calls `visit` with every value that a node computes, accumulators included, for some samples at a time: a
@@ -236,6 +240,12 @@ impl Engine {
     fn plans(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Plan>>> {
         self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Multiply-accumulates of `n` samples.
+pub(crate) fn total_macs(per_sample: u128, n: usize) -> Option<u64> {
+    let total = per_sample.checked_mul(u128::try_from(n).ok()?)?;
+    u64::try_from(total).ok()
 }
 
 /// Types of inputs that were checked, so that their shapes are not larger than their values.
@@ -406,4 +416,17 @@ fn with_bias(
 fn reversed_taps(weights: &[i8], taps: usize, width: usize) -> Vec<i8> {
     let filters = weights.chunks((taps * width).max(1));
     filters.flat_map(|filter| filter.chunks(width.max(1)).rev().flatten().copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn macs_that_do_not_fit_are_not_given() {
+        assert_eq!(total_macs(1 << 61, 7), Some(7 << 61));
+        assert_eq!(total_macs(u128::from(u64::MAX), 1), Some(u64::MAX));
+        assert_eq!(total_macs(1 << 61, 8), None);
+        assert_eq!(total_macs(1 << 82, usize::MAX), None);
+    }
 }

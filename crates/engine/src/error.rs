@@ -19,6 +19,14 @@ pub enum LoadError {
     Model(#[from] ModelError),
 }
 
+/// A name that is not one of a [`TraceKind`](crate::TraceKind).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown kind of trace {name:?}: expected checkpoints or full")]
+pub struct TraceKindError {
+    /// The name.
+    pub name: String,
+}
+
 /// Why a run fails. All variants but [`RunError::TooLarge`] depend on the request and the model alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -7,10 +7,10 @@ use veracity_graph::{Batch, IntData, ValueId};
 use veracity_kernels::{Buffer, View, ViewMut};
 
 use crate::{
-    Engine, RunError, SampleHasher,
+    Engine, RunError, TraceKind,
     action::{Action, Context, Operand},
     plan::{Place, Plan, Step, Value},
-    trace::leaf,
+    trace::Leaves,
     workers::{WORK_MIN, Workers},
 };
 
@@ -64,7 +64,7 @@ pub(crate) fn run(
     division: Division,
     inputs: &[Batch],
     outputs: &mut [Batch],
-    trace: bool,
+    trace: Option<TraceKind>,
 ) -> Result<Vec<[u8; 32]>, RunError> {
     let groups = groups(division, plan, outputs);
     let one = |group: Group<'_>| run_group(engine, plan, division.workers, inputs, group, trace);
@@ -120,29 +120,30 @@ fn run_group(
     workers: Workers,
     inputs: &[Batch],
     group: Group<'_>,
-    trace: bool,
+    trace: Option<TraceKind>,
 ) -> Result<Vec<[u8; 32]>, RunError> {
     let lock = || plan.arenas.lock().unwrap_or_else(PoisonError::into_inner);
     let mut arena = lock().pop().unwrap_or_default();
     let mut values = Values { engine, plan, inputs, first: group.first, n: group.n, arena: &mut arena };
     values.make_room();
-    let mut hashers = vec![SampleHasher::default(); if trace { group.n } else { 0 }];
-    for (index, batch) in inputs.iter().enumerate() {
-        let (dtype, len) = (batch.data.dtype(), plan.types[index].len());
-        let id = engine.model.graph().input_value(index);
-        values.commit(&mut hashers, &Value { id, place: Place::Input(index), dtype, len }, workers);
+    let mut leaves = trace.map(|kind| Leaves::new(kind, group.n));
+    if let Some(leaves) = &mut leaves {
+        values.commit(leaves, &plan.inputs, workers);
     }
     for step in &plan.steps {
         values.perform(step, workers)?;
-        if step.is_committed {
-            step.outputs.iter().for_each(|value| values.commit(&mut hashers, value, workers));
+        if let Some(leaves) = &mut leaves {
+            values.commit(leaves, step.committed(leaves.kind()), workers);
         }
+    }
+    if let Some(leaves) = &mut leaves {
+        values.commit(leaves, plan.committed_last(leaves.kind()), workers);
     }
     for (value, y) in plan.outputs.iter().zip(group.outputs) {
         values.copy_to(value, y);
     }
     lock().push(arena);
-    Ok(hashers.iter().map(SampleHasher::finalize).collect())
+    Ok(leaves.map(|leaves| leaves.roots()).unwrap_or_default())
 }
 
 /// The values of some samples while they are computed.
@@ -206,15 +207,10 @@ impl Values<'_> {
         result.map_err(|source| RunError::Value { node: name(), source })
     }
 
-    /// Appends the leaves of `value` to the samples' hashers, of which there are none without a trace.
-    fn commit(&self, hashers: &mut [SampleHasher], value: &Value, workers: Workers) {
-        if hashers.is_empty() {
-            return;
-        }
-        let values = self.view(value);
-        for (sample, hasher) in hashers.iter_mut().enumerate() {
-            let sample = values.slice(sample * value.len..(sample + 1) * value.len);
-            hasher.update(&leaf(sample, workers.is_parallel()));
+    fn commit(&self, leaves: &mut Leaves, committed: &[Value], workers: Workers) {
+        for value in committed {
+            let Operand { values, sample_len } = self.operand(value);
+            leaves.push(values, sample_len, workers.is_parallel());
         }
     }
 

@@ -13,6 +13,7 @@ use veracity_kernels::{Broadcast, Buffer, Patches, pad_maps, resize_maps};
 use veracity_ops::{DType, Op, TensorType};
 
 use crate::{
+    TraceKind,
     action::{Action, Packed},
     engine::Constants,
 };
@@ -47,8 +48,21 @@ pub(crate) struct Step {
     pub(crate) action: Action,
     pub(crate) inputs: Vec<Value>,
     pub(crate) outputs: Vec<Value>,
-    /// Whether the trace commits to the outputs.
-    pub(crate) is_committed: bool,
+    /// Whether the full trace commits to the outputs.
+    is_traced: bool,
+    /// Outputs that are checkpoints.
+    checkpoints: Vec<Value>,
+}
+
+impl Step {
+    /// Outputs that a trace commits to as soon as they are computed.
+    pub(crate) fn committed(&self, kind: TraceKind) -> &[Value] {
+        match kind {
+            TraceKind::Checkpoints => &self.checkpoints,
+            TraceKind::Full if self.is_traced => &self.outputs,
+            TraceKind::Full => &[],
+        }
+    }
 }
 
 /// Steps for inputs of given shapes.
@@ -57,10 +71,13 @@ pub(crate) struct Plan {
     /// Shapes of one sample of each input.
     pub(crate) shapes: Vec<Vec<usize>>,
     pub(crate) types: Vec<TensorType>,
+    pub(crate) inputs: Vec<Value>,
     pub(crate) steps: Vec<Step>,
     pub(crate) outputs: Vec<Value>,
     /// Size of each slot for one sample.
     pub(crate) slots: Vec<usize>,
+    /// Multiply-accumulates of one sample.
+    pub(crate) macs: u128,
     /// Multiplications and moved values of one sample, roughly.
     pub(crate) work: usize,
     /// Memory of finished runs, for the next.
@@ -150,6 +167,8 @@ struct Planner<'a> {
     /// The node after which a slot's value is not used; `usize::MAX` for outputs of the model.
     last_use: Vec<usize>,
     slots: Slots,
+    /// In ascending order.
+    checkpoints: Vec<ValueId>,
 }
 
 impl Plan {
@@ -167,19 +186,32 @@ impl Plan {
         let first_outputs = graph.first_outputs();
         let last_use = last_uses(model, fusion, &first_outputs);
         let slots = Slots::default();
-        let mut planner = Planner { model, constants, fusion, types, first_outputs, places, last_use, slots };
+        let checkpoints = model.checkpoints(inputs)?;
+        let mut planner =
+            Planner { model, constants, fusion, types, first_outputs, places, last_use, slots, checkpoints };
+        let values = (0..graph.inputs.len()).map(|index| planner.value(graph.input_value(index))).collect();
         let steps: Vec<Step> = (0..graph.nodes.len()).filter_map(|node| planner.step(node)).collect();
         let outputs = graph.outputs.iter().map(|o| planner.value(o.value)).collect();
         let work = steps.iter().map(|step| planner.work(step)).fold(0, usize::saturating_add);
         Ok(Self {
             shapes: inputs.iter().map(|t| t.shape.clone()).collect(),
             types: planner.types,
+            inputs: values,
             steps,
             outputs,
             slots: planner.slots.sizes,
+            macs: model.macs(inputs)?,
             work,
             arenas: Mutex::default(),
         })
+    }
+
+    /// Values that a trace commits to after the last step.
+    pub(crate) fn committed_last(&self, kind: TraceKind) -> &[Value] {
+        match kind {
+            TraceKind::Checkpoints => &self.outputs,
+            TraceKind::Full => &[],
+        }
     }
 
     /// Memory of the slots of one sample.
@@ -234,7 +266,8 @@ impl Planner<'_> {
                 action: Action::Nothing,
                 inputs: vec![],
                 outputs: vec![output],
-                is_committed: false,
+                is_traced: false,
+                checkpoints: vec![],
             };
             return self.fusion.keeps_all.then_some(step);
         }
@@ -254,8 +287,10 @@ impl Planner<'_> {
         let has_values = outputs.iter().any(|v| v.len > 0) || matches!(source.op, Op::Gather(_));
         let action = if has_values { self.action(index, source) } else { Action::Nothing };
         self.release(index, inputs.iter().chain(&outputs));
-        let is_committed = !node.op.is_linear();
-        Some(Step { node: index, action, inputs: used(inputs, source), outputs, is_committed })
+        let is_checkpoint = |value: &&Value| self.checkpoints.binary_search(&value.id).is_ok();
+        let checkpoints = outputs.iter().filter(is_checkpoint).copied().collect();
+        let (is_traced, inputs) = (!node.op.is_linear(), used(inputs, source));
+        Some(Step { node: index, action, inputs, outputs, is_traced, checkpoints })
     }
 
     /// Frees the slots of values that `node` is the last to use.

@@ -1,31 +1,33 @@
 //! The plain definition of a run: every operator by its scalar meaning, one sample and one node at a time.
 
-use veracity_graph::{Batch, IntData, Model};
-use veracity_ops::{Op, OpError, Tensor, TensorType};
+use veracity_graph::{Batch, IntData, Model, ValueId};
+use veracity_ops::{OpError, Tensor, TensorType};
 
-use crate::{Run, RunError, SampleHasher, Trace};
+use crate::{Run, RunError, Trace, TraceKind, engine::total_macs};
 
-/// Computes outputs and trace of `inputs`, one batch per input of the model, each with the same number of samples.
+/// Computes outputs and a trace of `inputs`, one batch per input of the model, each with the same number of samples.
 ///
 /// # Errors
 /// [`RunError::Model`] or [`RunError::Reference`] if an operator refuses its operands.
-pub fn run(model: &Model, inputs: &[Batch]) -> Result<Run, RunError> {
+pub fn run(model: &Model, inputs: &[Batch], trace: Option<TraceKind>) -> Result<Run, RunError> {
     let n = inputs.first().map_or(0, |batch| batch.n);
-    let types: Vec<TensorType> =
+    let input_types: Vec<TensorType> =
         inputs.iter().map(|b| TensorType { dtype: b.data.dtype(), shape: b.shape.clone() }).collect();
-    let types = model.types(&types)?;
+    let types = model.types(&input_types)?;
     let mut outputs: Vec<Vec<i64>> = vec![Vec::new(); model.graph().outputs.len()];
-    let mut trace = Trace::default();
+    let mut trace = trace.map(|kind| Trace { kind, samples: Vec::new() });
     for sample in 0..n {
         let values = evaluate(model, inputs, sample)?;
-        trace.samples.push(commit(model, &values));
+        if let Some(trace) = &mut trace {
+            trace.samples.push(commit(trace.kind, model, &input_types, &values)?);
+        }
         for (all, output) in outputs.iter_mut().zip(&model.graph().outputs) {
             all.extend(values[output.value.index()].values());
         }
     }
     let declared = model.graph().outputs.iter().map(|o| &types[o.value.index()]);
     let outputs = outputs.iter().zip(declared).map(|(values, ty)| batch(n, ty, values)).collect();
-    Ok(Run { outputs, trace: Some(trace) })
+    Ok(Run { outputs, trace, macs: total_macs(model.macs(&input_types)?, n) })
 }
 
 /// All values of one sample, by value id.
@@ -51,17 +53,25 @@ fn evaluate(model: &Model, inputs: &[Batch], sample: usize) -> Result<Vec<Tensor
 }
 
 /// Root of a sample, from all its values.
-fn commit(model: &Model, values: &[Tensor]) -> [u8; 32] {
+fn commit(
+    kind: TraceKind,
+    model: &Model,
+    inputs: &[TensorType],
+    values: &[Tensor],
+) -> Result<[u8; 32], RunError> {
     let graph = model.graph();
-    let mut hasher = SampleHasher::default();
-    let mut update = |value: &Tensor| hasher.update(blake3::hash(&value.to_bytes()).as_bytes());
-    values[..graph.inputs.len()].iter().for_each(&mut update);
-    for (node, outputs) in graph.nodes.iter().zip(graph.first_outputs().windows(2)) {
-        if !node.op.is_linear() && !matches!(node.op, Op::Reshape(_)) {
-            values[outputs[0].index()..outputs[1].index()].iter().for_each(&mut update);
+    let mut committed: Vec<ValueId> = (0..graph.inputs.len()).map(|index| graph.input_value(index)).collect();
+    match kind {
+        TraceKind::Checkpoints => {
+            committed.extend(model.checkpoints(inputs)?);
+            committed.extend(graph.outputs.iter().map(|output| output.value));
         }
+        TraceKind::Full => committed.extend(graph.traced_values()),
     }
-    hasher.finalize()
+    let leaf = |value: &ValueId| *blake3::hash(&values[value.index()].to_bytes()).as_bytes();
+    let leaves: Vec<[u8; 32]> = committed.iter().map(leaf).collect();
+    let [context, _] = kind.contexts();
+    Ok(blake3::derive_key(context, leaves.as_flattened()))
 }
 
 fn batch(n: usize, ty: &TensorType, values: &[i64]) -> Batch {

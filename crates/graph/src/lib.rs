@@ -26,6 +26,7 @@
 
 mod array;
 mod bundle;
+mod checkpoints;
 mod codec;
 mod error;
 mod graph;

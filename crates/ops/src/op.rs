@@ -63,7 +63,7 @@ impl Op {
         if matches!(self, Self::QuantRow(_)) { 2 } else { 1 }
     }
 
-    /// Whether the output is an exact accumulator: never rounded, never committed in a trace.
+    /// Whether the output is an exact accumulator: never rounded, and committed in a trace only if it leaves the graph.
     #[must_use]
     pub fn is_linear(&self) -> bool {
         matches!(self, Self::MatMul(_) | Self::Conv(_) | Self::ConvTranspose(_))

@@ -382,3 +382,29 @@ pub(crate) fn random_model(random: &mut Random) -> Option<Arc<Model>> {
     builder.output(random.pick(&values));
     builder.try_build().ok()
 }
+
+/// A random model around a chain of convolutions of nine million multiply-accumulates each; `None` if the draw is not
+/// a valid one.
+pub(crate) fn deep_model(random: &mut Random) -> Option<Arc<Model>> {
+    let mut builder = Builder::default();
+    let mut x = builder.input(DType::I8, &[8, 8, 128]);
+    let shift = builder.constant(DType::I8, &[1], &[10]);
+    let mut values = vec![x];
+    for _ in 0..random.size(16, 24) {
+        let weights = random.values(128 * 9 * 128, -128, 127);
+        let weights = builder.constant(DType::I8, &[128, 3, 3, 128], &weights);
+        let conv =
+            Conv { strides: [1, 1], pads: [1; 4], dilations: [1, 1], groups: 1, x_zero: 0, acc: DType::I32 };
+        let sums = builder.node(Op::Conv(conv), &[x, weights]);
+        let y = Quantised::full(DType::I8, 0);
+        x = builder.node(Op::Requant(Requant { x_zero: 0, y }), &[sums, shift]);
+        values.push(x);
+        for _ in 0..random.size(0, 3) {
+            grow(&mut builder, random, &mut values);
+        }
+    }
+    builder.output(x);
+    builder.output(values[values.len() - 1]);
+    builder.output(random.pick(&values));
+    builder.try_build().ok()
+}

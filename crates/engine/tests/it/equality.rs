@@ -3,12 +3,12 @@ use std::{
     sync::Arc,
 };
 
-use veracity_engine::{Engine, Options, Run, RunError, reference};
+use veracity_engine::{Engine, Options, Run, RunError, TraceKind, reference};
 use veracity_graph::{Batch, Model, ValueId};
 use veracity_kernels::Isa;
 use veracity_ops::{DType, TensorType};
 
-use crate::builder::{Random, data, random_model};
+use crate::builder::{Random, data, deep_model, random_model};
 
 fn inputs(model: &Model, random: &mut Random, n: usize) -> Vec<Batch> {
     let extent = |dim: &veracity_graph::Dim| match dim {
@@ -42,33 +42,46 @@ fn engines(model: &Arc<Model>) -> Vec<(String, Engine)> {
     engines
 }
 
+/// Whether the model has an answer, which then is that of the reference, as is each trace: on every instruction set,
+/// with any number of threads, together and alone.
 fn check(seed: u64, model: &Arc<Model>, inputs: &[Batch]) -> bool {
-    let n = inputs[0].n;
-    let expected = reference::run(model, inputs);
+    let expected = TraceKind::ALL.map(|kind| reference::run(model, inputs, Some(kind)));
     for (name, engine) in engines(model) {
-        let found = engine.run(inputs, true);
-        let expected = match &expected {
-            Ok(expected) => expected,
-            // Values that no bound excludes are refused by both.
-            Err(_) => {
-                assert!(matches!(found, Err(RunError::Value { .. })), "seed {seed} {name}: {found:?}");
+        for (kind, expected) in TraceKind::ALL.into_iter().zip(&expected) {
+            let at = format!("seed {seed} {name} {kind}");
+            let found = engine.run(inputs, Some(kind));
+            let Ok(expected) = expected else {
+                // Values that no bound excludes are refused by both.
+                assert!(matches!(found, Err(RunError::Value { .. })), "{at}: {found:?}");
                 continue;
-            }
-        };
-        let found = found.unwrap();
-        assert!(found == *expected, "seed {seed} {name}: {:#?}", model.graph().nodes);
-        for index in 0..n {
-            let alone: Vec<Batch> = inputs.iter().map(|b| sample(b, index)).collect();
-            let Run { outputs, trace } = engine.run(&alone, true).unwrap();
-            for (one, all) in outputs.iter().zip(&found.outputs) {
-                assert_eq!(*one, sample(all, index), "seed {seed} {name}");
-            }
-            let roots = &found.trace.as_ref().unwrap().samples;
-            assert_eq!(trace.unwrap().samples[0], roots[index], "seed {seed} {name}");
+            };
+            let found = found.unwrap();
+            assert!(found == *expected, "{at}: {:#?}", model.graph().nodes);
+            check_samples(&at, &engine, inputs, &found);
+            let untraced = engine.run(inputs, None).unwrap();
+            assert_eq!(untraced, Run { trace: None, ..found }, "{at}");
         }
-        assert_eq!(engine.run(inputs, false).unwrap().outputs, found.outputs, "seed {seed} {name}");
     }
-    expected.is_ok()
+    if let [Ok(one), Ok(other)] = &expected {
+        let [one, other] = [one, other].map(|run| run.trace.as_ref().unwrap());
+        assert!(one.samples.iter().all(|root| !other.samples.contains(root)), "seed {seed}");
+        assert_ne!(one.root(), other.root(), "seed {seed}");
+    }
+    expected.iter().all(Result::is_ok)
+}
+
+/// Each sample alone gives what it gives in the batch.
+fn check_samples(at: &str, engine: &Engine, inputs: &[Batch], all: &Run) {
+    let (n, trace) = (inputs[0].n, all.trace.as_ref().unwrap());
+    for index in 0..n {
+        let alone: Vec<Batch> = inputs.iter().map(|b| sample(b, index)).collect();
+        let one = engine.run(&alone, Some(trace.kind)).unwrap();
+        for (one, all) in one.outputs.iter().zip(&all.outputs) {
+            assert_eq!(*one, sample(all, index), "{at}");
+        }
+        assert_eq!(one.trace.unwrap().samples, [trace.samples[index]], "{at}");
+        assert_eq!(one.macs.map(|macs| macs * n as u64), all.macs, "{at}");
+    }
 }
 
 #[test]
@@ -89,6 +102,22 @@ fn random_models_equal_the_reference() {
     assert_eq!(operators.len(), 20, "some operators were not drawn: {operators:?}");
 }
 
+/// Models with enough work for checkpoints.
+#[test]
+fn deep_models_equal_the_reference() {
+    let (mut n_checkpoints, mut seed) = (0, 0);
+    while n_checkpoints < 12 {
+        seed += 1;
+        let mut random = Random::new(seed);
+        let Some(model) = deep_model(&mut random) else { continue };
+        let inputs = inputs(&model, &mut random, 2);
+        if check(seed, &model, &inputs) {
+            let types = model.graph().input_types(&inputs).unwrap();
+            n_checkpoints += model.checkpoints(&types).unwrap().len();
+        }
+    }
+}
+
 #[test]
 fn observed_values_equal_the_reference() {
     let mut random = Random::new(77);
@@ -96,7 +125,7 @@ fn observed_values_equal_the_reference() {
     while compared < 20 {
         let Some(model) = random_model(&mut random) else { continue };
         let inputs = inputs(&model, &mut random, 2);
-        let Ok(expected) = reference::run(&model, &inputs) else { continue };
+        let Ok(expected) = reference::run(&model, &inputs, None) else { continue };
         let engine = Engine::load(Arc::clone(&model), &Options { threads: 1, ..Options::default() }).unwrap();
         let mut values: BTreeMap<ValueId, Vec<i64>> = BTreeMap::new();
         let mut visit = |id: ValueId, view: veracity_kernels::View<'_>| {
@@ -144,11 +173,14 @@ fn batches_larger_than_a_group_equal_single_runs() {
     let model = builder.build();
     for n in [1, 3, 40] {
         let inputs = inputs(&model, &mut random, n);
-        let runs: Vec<Run> = engines(&model).iter().map(|(_, e)| e.run(&inputs, true).unwrap()).collect();
-        assert!(runs.iter().all(|run| *run == runs[0]), "n = {n}");
         let alone: Vec<Batch> = inputs.iter().map(|b| sample(b, n - 1)).collect();
-        let expected = reference::run(&model, &alone).unwrap();
-        assert_eq!(sample(&runs[0].outputs[0], n - 1), expected.outputs[0]);
-        assert_eq!(runs[0].trace.as_ref().unwrap().samples[n - 1], expected.trace.unwrap().samples[0]);
+        for kind in TraceKind::ALL {
+            let run = |(_, engine): &(String, Engine)| engine.run(&inputs, Some(kind)).unwrap();
+            let runs: Vec<Run> = engines(&model).iter().map(run).collect();
+            assert!(runs.iter().all(|run| *run == runs[0]), "n = {n} {kind}");
+            let expected = reference::run(&model, &alone, Some(kind)).unwrap();
+            assert_eq!(sample(&runs[0].outputs[0], n - 1), expected.outputs[0]);
+            assert_eq!(runs[0].trace.as_ref().unwrap().samples[n - 1], expected.trace.unwrap().samples[0]);
+        }
     }
 }

@@ -3,3 +3,4 @@
 mod builder;
 mod equality;
 mod refusals;
+mod traces;

@@ -25,11 +25,11 @@ fn refusal(options: &Options, change: impl Fn(&mut Vec<Batch>)) -> RunError {
         Batch { n: 1, shape: vec![2], data: IntData::I32(vec![0, -1]) },
     ];
     assert_eq!(
-        engine.run(&inputs, false).map(|r| r.outputs[0].data.to_i64()).unwrap_or_default().len() % 2,
+        engine.run(&inputs, None).map(|r| r.outputs[0].data.to_i64()).unwrap_or_default().len() % 2,
         0
     );
     change(&mut inputs);
-    engine.run(&inputs, false).unwrap_err()
+    engine.run(&inputs, None).unwrap_err()
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn memory_is_limited_before_it_is_taken() {
         Batch { n: 9, shape: vec![3], data: IntData::I8(vec![1; 27]) },
         Batch { n: 9, shape: vec![2], data: IntData::I32(vec![0; 18]) },
     ];
-    let error = engine.run(&inputs, false).unwrap_err();
+    let error = engine.run(&inputs, None).unwrap_err();
     assert!(matches!(error, RunError::TooLarge { needed_bytes: 20.., limit_bytes: 19 }), "{error}");
 }
 
@@ -73,7 +73,7 @@ fn a_small_model_cannot_ask_for_any_size() {
     builder.output(y);
     let engine = Engine::load(builder.build(), &Options::default()).unwrap();
     let inputs = [Batch { n: 1, shape: vec![3], data: IntData::I8(vec![1, 2, 3]) }];
-    let error = engine.run(&inputs, false).unwrap_err();
+    let error = engine.run(&inputs, None).unwrap_err();
     assert_eq!(error.to_string(), "the run needs 19327352823 bytes, the limit is 4294967296");
     let observed = engine.observe(&inputs, &mut |_, _| {}).unwrap_err();
     assert_eq!(observed, error);
@@ -85,6 +85,6 @@ fn the_reference_refuses_the_same_index() {
         Batch { n: 1, shape: vec![3], data: IntData::I8(vec![1, 2, 3]) },
         Batch { n: 1, shape: vec![2], data: IntData::I32(vec![0, 3]) },
     ];
-    let error = reference::run(&model(), &inputs).unwrap_err();
+    let error = reference::run(&model(), &inputs, None).unwrap_err();
     assert_eq!(error.to_string(), "node 'Gather_0': Gather: value 3 is outside [-3, 2]");
 }

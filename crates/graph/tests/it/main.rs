@@ -10,6 +10,7 @@ mod draw;
 mod bounds;
 mod bundle;
 mod bytes;
+mod checkpoints;
 mod examples;
 mod fixtures;
 mod graphs;
