@@ -33,7 +33,7 @@ impl Builder {
             Extent::Derived => Dim::Symbol(u32::MAX),
         };
         let dims = input.dims.iter().map(dim).collect();
-        self.inputs.push(Input { name: input.name.clone(), elem: veracity_graph::Elem::F32, dims, encoding });
+        self.inputs.push(Input { name: input.name.clone(), elem: input.elem, dims, encoding });
         Ref::Input(self.inputs.len() - 1)
     }
 

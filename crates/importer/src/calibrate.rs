@@ -8,6 +8,7 @@ use veracity_kernels::View;
 
 use crate::{
     ImportError, Samples,
+    bounds::check_measured,
     dynamic::{FRACTION_BITS, Lowered},
     fixed::exp2,
     real::RealGraph,
@@ -101,17 +102,19 @@ pub(crate) fn ranges(
         engine.observe(&inputs, &mut visit).map_err(|e| ImportError::Run { reason: e.to_string() })?;
     }
     progress(n, n);
-    let range = |(node, id): (&crate::real::RealNode, &ValueId)| {
+    let step = exp2(-i32::try_from(FRACTION_BITS).unwrap_or(0));
+    let mut ranges: Vec<(f64, f64)> = Vec::with_capacity(graph.nodes.len());
+    for (node, id) in graph.nodes.iter().zip(&lowered.values) {
+        check_measured(node, |operand| ranges[operand.0])?;
         let e = seen.get(id).copied().unwrap_or(Extremes { lo: 0, hi: 0 });
         let limit = i64::from(i32::MAX);
         if !node.index && (e.hi >= limit || e.lo <= -limit) {
             let limit = exp2(31 - i32::try_from(FRACTION_BITS).unwrap_or(0));
             return Err(ImportError::OutOfRange { node: node.name.clone(), limit });
         }
-        let step = exp2(-i32::try_from(FRACTION_BITS).unwrap_or(0));
-        Ok((e.lo as f64 * step, e.hi as f64 * step))
-    };
-    graph.nodes.iter().zip(&lowered.values).map(range).collect()
+        ranges.push((e.lo as f64 * step, e.hi as f64 * step));
+    }
+    Ok(ranges)
 }
 
 fn batch_extremes(batch: &Batch) -> Option<Extremes> {

@@ -4,6 +4,8 @@
 //! and the row's maximum `m`, so that `x = q * m / q_max` in fixed point. Its accumulator becomes `t = acc * w_scale / T`
 //! with the uniform step `T = q_max * 2^-s`, and `y = t * m * 2^-s` is fixed point again: no division, no float.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use veracity_graph::{Decoding, Encoding, Model, Scale, ValueId};
 use veracity_ops::{
     Add, ArgMax, AvgPool, Concat, Conv, ConvTranspose, DType, Gather, MatMul, MaxPool, Mul, Op, Pad, PadMode,
@@ -12,9 +14,11 @@ use veracity_ops::{
 
 use crate::{
     ImportError,
+    bounds::{Interval, bounds},
     build::{Builder, Ref, quantise_rows, worst_accumulator},
     fixed::{Ratio, exp2, round, round_to},
     func::Func,
+    pieces::pieces,
     real::{Linear, LinearKind, NodeId, RealConstant, RealGraph, RealNode, RealOp},
 };
 
@@ -34,7 +38,16 @@ pub(crate) struct Lowered {
 }
 
 pub(crate) fn lower(graph: &RealGraph, q: DType) -> Result<Lowered, ImportError> {
-    let mut l = Lowering { b: Builder::default(), values: Vec::new(), graph, q };
+    let bounds = bounds(graph);
+    let mut l = Lowering {
+        b: Builder::default(),
+        values: Vec::new(),
+        graph,
+        bounds,
+        q,
+        linears: BTreeMap::new(),
+        remainders: Vec::new(),
+    };
     for i in 0..graph.nodes.len() {
         let value = l.node(graph.node(NodeId(i)))?;
         l.values.push(value);
@@ -76,7 +89,31 @@ struct Lowering<'a> {
     b: Builder,
     values: Vec<Ref>,
     graph: &'a RealGraph,
+    /// What is known of each node's values.
+    bounds: Vec<Interval>,
     q: DType,
+    /// What was made of weights that several nodes share, by their address.
+    linears: BTreeMap<*const Linear, Weights>,
+    /// Tables of functions.
+    remainders: Vec<(Func, Remainder)>,
+}
+
+/// Constants of one linear operator.
+#[derive(Debug, Clone, Copy)]
+struct Weights {
+    acc: DType,
+    w: Ref,
+    shift: u32,
+    shifts: Ref,
+    muls: Ref,
+}
+
+/// The table of what is left of a function.
+#[derive(Debug, Clone, Copy)]
+struct Remainder {
+    in_bits: u32,
+    out_bits: u32,
+    table: Ref,
 }
 
 impl Lowering<'_> {
@@ -85,11 +122,18 @@ impl Lowering<'_> {
         let (name, y) = (node.name.as_str(), output(node.clip));
         let f = FRACTION_BITS;
         let op = match &node.op {
+            RealOp::Input(i) if node.index => {
+                let input = &self.graph.inputs[*i];
+                return Ok(self.b.input(input, input.index_encoding()));
+            }
             RealOp::Input(i) => {
                 let encoding = Encoding::Quantise { dtype: DType::I32, inv_scale: scale(bits(f)), zero: 0 };
                 return Ok(self.b.input(&self.graph.inputs[*i], encoding));
             }
             RealOp::Linear(linear) => return self.linear(node, linear, x[0]),
+            RealOp::Func(func) if func.is_curved() => {
+                return Ok(self.curve(name, *func, x[0], self.bounds[node.inputs[0].0]));
+            }
             RealOp::Func(func) => return self.func(name, *func, x[0]),
             RealOp::AddConstant(c) => return Ok(self.add_constant(name, c, x[0], y)),
             RealOp::MulConstant(c) => return Ok(self.mul_constant(name, c, x[0], y)),
@@ -123,13 +167,14 @@ impl Lowering<'_> {
                 let indices = self.b.constant(DType::I32, shape, &indices);
                 return Ok(self.b.node(name, Op::Gather(Gather { axis: *axis }), &[x[0], indices]));
             }
+            RealOp::Embed(c) => return self.embed(name, c, x[0]),
             RealOp::Move(op) => op.clone(),
             RealOp::Concat { axis } => Op::Concat(Concat { axis: *axis }),
         };
         Ok(self.b.node(name, op, &x))
     }
 
-    fn linear(&mut self, node: &RealNode, linear: &Linear, x: Ref) -> Result<Ref, ImportError> {
+    fn linear(&mut self, node: &RealNode, linear: &Arc<Linear>, x: Ref) -> Result<Ref, ImportError> {
         let name = node.name.as_str();
         let rank = self.graph.node(node.inputs[0]).shape.len();
         let axis = if matches!(linear.kind, LinearKind::MatMul) { rank - 1 } else { 0 };
@@ -140,29 +185,42 @@ impl Lowering<'_> {
             Ref::Node(index, _) => Ref::Node(index, 1),
             Ref::Input(_) | Ref::Constant(_) => q,
         };
-        let rows = quantise_rows(linear.rows());
-        let n = linear.n_outputs();
-        let worst = worst_accumulator(&rows.values, n, self.q.max() + 1, &[]);
-        let acc_type = if worst <= i64::from(i32::MAX) { DType::I32 } else { DType::I64 };
-        let w = self.b.constant(DType::I8, &linear.w_shape, &rows.values);
-        let acc = self.b.node(name, linear_op(&linear.kind, 0, acc_type), &[q, w]);
-        let (shift, ratios) = uniform_step(&rows.scales, worst, q_max).ok_or_else(|| {
-            ImportError::OutOfRange { node: name.into(), limit: exp2(31 - bits(FRACTION_BITS)) }
-        })?;
-        let muls: Vec<i64> = ratios.iter().map(|r| r.mul).collect();
-        let shifts: Vec<i64> = ratios.iter().map(|r| i64::from(r.shift)).collect();
-        let muls = self.b.constant(DType::I16, &[n], &muls);
-        let shifts = self.b.constant(DType::I8, &[n], &shifts);
-        let t = self.b.node(name, Op::Requant(Requant { x_zero: 0, y: FIXED }), &[acc, shifts, muls]);
+        let weights = self.weights(name, linear, q_max)?;
+        let op = linear_op(&linear.kind, 0, weights.acc);
+        let acc = self.b.node(name, op, &[q, weights.w]);
+        let requant = Requant { x_zero: 0, y: FIXED };
+        let t = self.b.node(name, Op::Requant(requant), &[acc, weights.shifts, weights.muls]);
         let has_bias = linear.b.iter().any(|b| *b != 0.0);
         let y = output(node.clip);
-        let product = Mul { zeros: [0, 0], mul: 1, shift, y: if has_bias { FIXED } else { y } };
+        let product =
+            Mul { zeros: [0, 0], mul: 1, shift: weights.shift, y: if has_bias { FIXED } else { y } };
         let product = self.b.node(name, Op::Mul(product), &[t, m]);
         if !has_bias {
             return Ok(product);
         }
-        let bias = RealConstant { shape: vec![n], values: linear.b.clone() };
+        let bias = RealConstant { shape: vec![linear.n_outputs()], values: linear.b.clone() };
         Ok(self.add_constant(name, &bias, product, y))
+    }
+
+    /// The constants of a linear operator, made once for all nodes that share it.
+    fn weights(&mut self, name: &str, linear: &Arc<Linear>, q_max: i64) -> Result<Weights, ImportError> {
+        let address = Arc::as_ptr(linear);
+        if let Some(known) = self.linears.get(&address) {
+            return Ok(*known);
+        }
+        let rows = quantise_rows(linear.rows());
+        let n = linear.n_outputs();
+        let worst = worst_accumulator(&rows.values, n, self.q.max() + 1, &[]);
+        let acc = if worst <= i64::from(i32::MAX) { DType::I32 } else { DType::I64 };
+        let w = self.b.constant(DType::I8, &linear.w_shape, &rows.values);
+        let (shift, ratios) = uniform_step(&rows.scales, worst, q_max).ok_or_else(|| out_of_range(name))?;
+        let muls: Vec<i64> = ratios.iter().map(|r| r.mul).collect();
+        let shifts: Vec<i64> = ratios.iter().map(|r| i64::from(r.shift)).collect();
+        let muls = self.b.constant(DType::I16, &[n], &muls);
+        let shifts = self.b.constant(DType::I8, &[n], &shifts);
+        let weights = Weights { acc, w, shift, shifts, muls };
+        self.linears.insert(address, weights);
+        Ok(weights)
     }
 
     fn add_constant(&mut self, name: &str, c: &RealConstant, x: Ref, y: Quantised) -> Ref {
@@ -238,17 +296,68 @@ impl Lowering<'_> {
     }
 
     fn remainder(&mut self, name: &str, func: Func, x: Ref) -> Result<Ref, ImportError> {
+        let known = self.remainders.iter().find(|(f, _)| *f == func).map(|(_, remainder)| *remainder);
+        let (narrow, Remainder { out_bits, table, .. }) = match known {
+            Some(remainder) => (self.narrow(name, x, remainder.in_bits), remainder),
+            None => self.first_remainder(name, func, x)?,
+        };
+        let looked = self.b.node(name, Op::Table(Table), &[narrow, table]);
+        Ok(self.requant(name, looked, 1 << (FRACTION_BITS - out_bits), 0, FIXED))
+    }
+
+    /// `x` as 16 bits, so many of them fractional.
+    fn narrow(&mut self, name: &str, x: Ref, in_bits: u32) -> Ref {
+        self.requant(name, x, 1, FRACTION_BITS - in_bits, Quantised::full(DType::I16, 0))
+    }
+
+    /// Makes the table of a function, and its operand before it: the order of constants is part of the model.
+    fn first_remainder(&mut self, name: &str, func: Func, x: Ref) -> Result<(Ref, Remainder), ImportError> {
         let in_bits = table_in_bits(func);
         let real = |i: i64| func.remainder(i as f64 * exp2(-bits(in_bits)));
         let largest = (-32_768..=32_767).fold(0.0f64, |m, i| m.max(real(i).abs()));
         let fits = |b: &u32| largest * exp2(bits(*b)) <= 32_767.0;
         let out_bits = (2..=TABLE_OUT_BITS).rev().find(fits).ok_or_else(|| too_steep(name))?;
-        let narrow = self.requant(name, x, 1, FRACTION_BITS - in_bits, Quantised::full(DType::I16, 0));
+        let narrow = self.narrow(name, x, in_bits);
         let entry = |i: i64| round_to(real(i) * exp2(bits(out_bits)), -32_768, 32_767);
         let entries: Vec<i64> = (-32_768..=32_767).map(entry).collect();
         let table = self.b.constant(DType::I16, &[65_536], &entries);
-        let looked = self.b.node(name, Op::Table(Table), &[narrow, table]);
-        Ok(self.requant(name, looked, 1 << (FRACTION_BITS - out_bits), 0, FIXED))
+        let remainder = Remainder { in_bits, out_bits, table };
+        self.remainders.push((func, remainder));
+        Ok((narrow, remainder))
+    }
+
+    /// The sum of one table per piece of a curved function, for operands within `range`.
+    fn curve(&mut self, name: &str, func: Func, x: Ref, range: Interval) -> Ref {
+        let mut sum = None;
+        for piece in pieces(func, range) {
+            let (zero, lo, hi) = (piece.in_zero, piece.lo, piece.hi);
+            let y = Quantised { dtype: DType::I16, zero, lo, hi };
+            let narrow = self.requant(name, x, 1, FRACTION_BITS - piece.in_bits, y);
+            let table = self.b.constant(DType::I16, &[65_536], &piece.entries);
+            let looked = self.b.node(name, Op::Table(Table), &[narrow, table]);
+            let term = self.widen(name, looked, piece.out_bits);
+            sum = Some(self.join(name, sum, (term, 1)));
+        }
+        sum.map_or(x, |(sum, _)| sum)
+    }
+
+    /// Fixed point from integers of fewer fractional bits. Multipliers have 15 bits, so that more take two steps.
+    fn widen(&mut self, name: &str, x: Ref, bits: u32) -> Ref {
+        let left = FRACTION_BITS - bits;
+        let first = self.requant(name, x, 1 << left.min(14), 0, FIXED);
+        if left > 14 { self.requant(name, first, 1 << (left - 14), 0, FIXED) } else { first }
+    }
+
+    /// Rows of a constant, which keeps 16 bits.
+    fn embed(&mut self, name: &str, table: &RealConstant, indices: Ref) -> Result<Ref, ImportError> {
+        let largest = table.values.iter().fold(0.0f64, |m, &v| m.max(f64::from(v).abs()));
+        let fits = |b: &u32| largest * exp2(bits(*b)) <= 32_767.0;
+        let table_bits = (0..=FRACTION_BITS).rev().find(fits).ok_or_else(|| out_of_range(name))?;
+        let one = |&v: &f32| round_to(f64::from(v) * exp2(bits(table_bits)), -32_768, 32_767);
+        let values: Vec<i64> = table.values.iter().map(one).collect();
+        let constant = self.b.constant(DType::I16, &table.shape, &values);
+        let rows = self.b.node(name, Op::Gather(Gather { axis: 0 }), &[constant, indices]);
+        Ok(self.widen(name, rows, table_bits))
     }
 
     fn softmax(&mut self, name: &str, x: Ref) -> Ref {
@@ -257,6 +366,10 @@ impl Lowering<'_> {
         let table = self.b.constant(DType::I32, &[table.len()], &table);
         self.b.node(name, Op::Softmax(Softmax { shift, one_bits: FRACTION_BITS, y: FIXED }), &[x, table])
     }
+}
+
+fn out_of_range(name: &str) -> ImportError {
+    ImportError::OutOfRange { node: name.into(), limit: exp2(31 - bits(FRACTION_BITS)) }
 }
 
 fn too_steep(name: &str) -> ImportError {

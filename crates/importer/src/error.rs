@@ -121,3 +121,18 @@ impl ImportError {
         }
     }
 }
+
+/// Why a model could not be compared with its original.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MeasureError {
+    /// The f32 reference does not run the original, or not as ONNX says.
+    #[error("the f32 reference cannot run this model: {reason}")]
+    NoReference {
+        /// What the reference says.
+        reason: String,
+    },
+    /// The samples do not fit the model, or it does not run on them.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+}

@@ -16,12 +16,28 @@ pub(crate) enum Func {
     GeluErf,
     GeluTanh,
     Silu,
+    /// `x * sigmoid(alpha * x)`.
+    Swish(f64),
     Mish,
     Softplus,
     Softsign,
     Erf,
     Abs,
     ThresholdedRelu(f64),
+    Exp,
+    Log,
+    Sqrt,
+    Reciprocal,
+    /// A power other than 1 and 2.
+    Power(f64),
+}
+
+/// Where a function is defined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Domain {
+    All,
+    NotNegative,
+    Positive,
 }
 
 fn sigmoid(x: f64) -> f64 {
@@ -68,6 +84,7 @@ impl Func {
                 0.5 * x * (1.0 + libm::tanh(inner))
             }
             Self::Silu => x * sigmoid(x),
+            Self::Swish(a) => x * sigmoid(a * x),
             Self::Mish => x * libm::tanh(softplus(x)),
             Self::Softplus => softplus(x),
             Self::Softsign => x / (1.0 + x.abs()),
@@ -80,16 +97,40 @@ impl Func {
                     0.0
                 }
             }
+            Self::Exp => libm::exp(x),
+            Self::Log => libm::log(x),
+            Self::Sqrt => x.sqrt(),
+            Self::Reciprocal => 1.0 / x,
+            Self::Power(p) => libm::pow(x, p),
         }
     }
 
-    /// Slopes towards plus and minus infinity. What is left of the function after both lines through zero is bounded.
+    pub(crate) fn domain(self) -> Domain {
+        match self {
+            Self::Log | Self::Reciprocal => Domain::Positive,
+            Self::Power(p) if p < 0.0 => Domain::Positive,
+            Self::Power(p) if p.fract() != 0.0 => Domain::NotNegative,
+            Self::Sqrt => Domain::NotNegative,
+            _ => Domain::All,
+        }
+    }
+
+    /// Whether no two lines leave a bounded rest: small operands need finer steps than large ones, or the reverse.
+    pub(crate) fn is_curved(self) -> bool {
+        matches!(self, Self::Exp | Self::Log | Self::Sqrt | Self::Reciprocal | Self::Power(_))
+    }
+
+    /// Slopes towards plus and minus infinity. What is left of the function after both lines through zero is bounded,
+    /// unless it [is curved](Self::is_curved).
     pub(crate) fn slopes(self) -> (f64, f64) {
         match self {
             Self::Sigmoid | Self::Tanh | Self::HardSigmoid(..) | Self::Softsign | Self::Erf => (0.0, 0.0),
             Self::LeakyRelu(a) => (1.0, a),
             Self::Selu(_, g) => (g, 0.0),
             Self::Abs => (1.0, -1.0),
+            Self::Swish(a) if a < 0.0 => (0.0, 1.0),
+            Self::Swish(0.0) => (0.5, 0.5),
+            Self::Exp | Self::Log | Self::Sqrt | Self::Reciprocal | Self::Power(_) => (0.0, 0.0),
             Self::Clip(lo, hi) => {
                 (f64::from(u8::from(hi.is_infinite())), f64::from(u8::from(lo.is_infinite())))
             }
@@ -99,6 +140,7 @@ impl Func {
             | Self::GeluErf
             | Self::GeluTanh
             | Self::Silu
+            | Self::Swish(_)
             | Self::Mish
             | Self::Softplus
             | Self::ThresholdedRelu(_) => (1.0, 0.0),
@@ -135,6 +177,9 @@ mod tests {
             Func::GeluErf,
             Func::GeluTanh,
             Func::Silu,
+            Func::Swish(1.702),
+            Func::Swish(-0.5),
+            Func::Swish(0.0),
             Func::Mish,
             Func::Softplus,
             Func::Softsign,

@@ -1,23 +1,20 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use veracity_engine::{Engine, Options as EngineOptions};
-use veracity_graph::{Array, ArrayData, Bundle, Digest, Model, Provenance};
+use veracity_engine::Options as EngineOptions;
+use veracity_graph::{Array, Bundle, Digest, Model, Provenance};
 use veracity_ops::DType;
 
 use crate::{
-    ImportError, Report,
-    calibrate::{self, CHUNK},
-    dynamic, onnx, read,
+    ImportError, MeasureError, Report, bounds, calibrate,
+    dynamic::{self, Lowered},
+    measure::{COMPARED_MAX, measure},
+    onnx, read,
     real::{RealGraph, RealOp},
-    reference::Reference,
-    report::Accumulator,
     static_scales,
 };
 
 /// Name and version of the conversion. Any change that can alter a graph gets a new version.
 pub const CONVERTER: &str = "veracity-importer/1";
-/// Most samples that the accuracy report compares.
-const COMPARED_MAX: usize = 256;
 
 /// Element type of activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -103,7 +100,7 @@ pub fn import(
     progress(Progress::Writing);
     let lowered = match &ranges {
         Some(ranges) => static_scales::lower(&real, ranges, options.activations)?,
-        None => dynamic::lower(&real, row_type(options.activations))?,
+        None => lower_unmeasured(&real, row_type(options.activations))?,
     };
     let model = lowered.model;
     let scheme = if ranges.is_some() { "static" } else { "dynamic" };
@@ -122,10 +119,31 @@ pub fn import(
         not_measured: None,
         outputs: Vec::new(),
     };
-    if let Err(reason) = measure(source, samples, &model, &mut report, progress)? {
-        report.not_measured = Some(reason);
-    }
+    compare(source, samples, &model, &mut report, progress)?;
     Ok(Imported { bundle, model, report })
+}
+
+/// Fills in how close the model is to the f32 original, or why that is not known.
+fn compare(
+    source: &[u8],
+    samples: Option<&Samples>,
+    model: &Model,
+    report: &mut Report,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), ImportError> {
+    let Some(samples) = samples else {
+        let reason = "no samples were given; pass --samples to learn how close the model is";
+        report.not_measured = Some(reason.into());
+        return Ok(());
+    };
+    let n_samples = calibrate::count(samples)?.min(COMPARED_MAX);
+    let mut tell = |done, total| progress(Progress::Measuring { done, total });
+    match measure(source, model, &calibrate::chunk(samples, 0..n_samples), &mut tell) {
+        Ok(outputs) => (report.n_samples, report.outputs) = (n_samples, outputs),
+        Err(MeasureError::Import(error)) => return Err(error),
+        Err(error @ MeasureError::NoReference { .. }) => report.not_measured = Some(error.to_string()),
+    }
+    Ok(())
 }
 
 /// Reads a source without converting it, as a check of hostile bytes.
@@ -134,7 +152,13 @@ pub fn import(
 /// As [`import`].
 pub fn parse_only(source: &[u8]) -> Result<(), ImportError> {
     let real = read::read(&onnx::parse(source)?)?;
-    dynamic::lower(&real, DType::I8).map(|_| ())
+    lower_unmeasured(&real, DType::I8).map(|_| ())
+}
+
+/// The dynamic scheme as an answer of its own: without a measurement behind it that would notice a bad operand.
+fn lower_unmeasured(real: &RealGraph, rows: DType) -> Result<Lowered, ImportError> {
+    bounds::check_known(real)?;
+    dynamic::lower(real, rows)
 }
 
 fn name(activations: Activations) -> &'static str {
@@ -166,7 +190,10 @@ fn ranges(
             let mut tell = |done, total| progress(Progress::Calibrating { done, total });
             calibrate::ranges(real, &fixed, samples, &EngineOptions::default(), &mut tell).map(Some)
         }
-        (Scheme::Auto | Scheme::Static, None, Some(declared)) => Ok(Some(declared)),
+        (Scheme::Auto | Scheme::Static, None, Some(declared)) => {
+            real.nodes.iter().try_for_each(|node| bounds::check_measured(node, |x| declared[x.0]))?;
+            Ok(Some(declared))
+        }
         (Scheme::Static, None, None) => Err(ImportError::StaticNeedsSamples),
     }
 }
@@ -180,6 +207,7 @@ fn declared_ranges(real: &RealGraph) -> Option<Vec<(f64, f64)>> {
             || matches!(node.op, RealOp::Func(crate::func::Func::Clip(..)));
         let range = match (&node.op, node.declared) {
             (_, Some(range)) => Some(range),
+            (_, None) if node.index => Some((0.0, 0.0)),
             (RealOp::Softmax, None) => Some((0.0, 1.0)),
             (_, None) if moves => inherited(),
             (_, None) => None,
@@ -203,63 +231,4 @@ fn samples_digest(samples: &Samples) -> Digest {
         bytes.extend_from_slice(&array.to_bytes());
     }
     Digest::of(&bytes)
-}
-
-/// Compares the model with the f32 original; the inner error says why nothing was measured.
-fn measure(
-    source: &[u8],
-    samples: Option<&Samples>,
-    model: &Model,
-    report: &mut Report,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Result<(), String>, ImportError> {
-    let Some(samples) = samples else {
-        return Ok(Err("no samples were given; pass --samples to learn how close the model is".into()));
-    };
-    let total = calibrate::count(samples)?.min(COMPARED_MAX);
-    // Whether the samples fit is a question of its own, also where the reference cannot run.
-    model.graph().encode_inputs(&calibrate::chunk(samples, 0..total))?;
-    let names: Vec<String> = model.graph().outputs.iter().map(|o| o.name.clone()).collect();
-    let reference = match Reference::load(source, &names) {
-        Ok(reference) => reference,
-        Err(reason) => return Ok(Err(format!("the f32 reference cannot run this model: {reason}"))),
-    };
-    let run_error = |e: &dyn std::fmt::Display| ImportError::Run { reason: e.to_string() };
-    let engine =
-        Engine::load(Arc::new(model.clone()), &EngineOptions::default()).map_err(|e| run_error(&e))?;
-    let mut sums = vec![Accumulator::default(); names.len()];
-    for start in (0..total).step_by(CHUNK) {
-        progress(Progress::Measuring { done: start, total });
-        let range = start..(start + CHUNK).min(total);
-        let expected = match reference.run(samples, range.clone()) {
-            Ok(expected) => expected,
-            Err(reason) => return Ok(Err(format!("the f32 reference cannot run this model: {reason}"))),
-        };
-        let inputs = model.graph().encode_inputs(&calibrate::chunk(samples, range.clone()))?;
-        let run = engine.run(&inputs, false).map_err(|e| run_error(&e))?;
-        let ours = model.graph().decode_outputs(&run.outputs);
-        for ((sum, expected), (_, array)) in sums.iter_mut().zip(&expected).zip(&ours) {
-            let ours = to_f32(array);
-            let len = (ours.len() / range.len()).max(1);
-            if expected.len() != range.len() || expected.iter().any(|e| e.len() != len) {
-                return Ok(Err("the f32 reference answers in another shape".into()));
-            }
-            for (a, b) in expected.iter().zip(ours.chunks(len)) {
-                sum.add(a, b);
-            }
-        }
-    }
-    progress(Progress::Measuring { done: total, total });
-    report.n_samples = total;
-    report.outputs = sums.into_iter().zip(&names).map(|(sum, name)| sum.finish(name)).collect();
-    Ok(Ok(()))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "indices are small")]
-fn to_f32(array: &Array) -> Vec<f32> {
-    match &array.data {
-        ArrayData::F32(v) => v.clone(),
-        ArrayData::I32(v) => v.iter().map(|&v| v as f32).collect(),
-        ArrayData::I64(v) => v.iter().map(|&v| v as f32).collect(),
-    }
 }

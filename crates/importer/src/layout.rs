@@ -154,7 +154,8 @@ impl Reader {
         acts.into_iter().map(convert).collect()
     }
 
-    /// A constant operand of an elementwise operator in the axis order of `act`, batch axis removed.
+    /// A constant operand of an elementwise operator in the axis order of `act`, batch axis removed. It must not have a
+    /// larger extent than `act`.
     pub(crate) fn broadcast_constant(
         &self,
         site: Site<'_>,
@@ -162,6 +163,22 @@ impl Reader {
         shape: &[usize],
         values: Vec<f32>,
     ) -> Result<RealConstant, ImportError> {
+        let (constant, grown) = self.growing_constant(site, act, shape, values)?;
+        if grown != act.shape {
+            return Err(site.refuse("a constant operand does not broadcast to the value's shape"));
+        }
+        Ok(constant)
+    }
+
+    /// As [`Reader::broadcast_constant`], with the extents of the result: those of `act` that are 1 may grow to the
+    /// constant's.
+    pub(crate) fn growing_constant(
+        &self,
+        site: Site<'_>,
+        act: &Act,
+        shape: &[usize],
+        values: Vec<f32>,
+    ) -> Result<(RealConstant, Vec<Extent>), ImportError> {
         let rank = act.shape.len();
         let Some(missing) = (rank + 1).checked_sub(shape.len()) else {
             return Err(site.refuse("a constant operand has more axes than the value"));
@@ -171,11 +188,14 @@ impl Reader {
             return Err(site.refuse("a constant operand differs along the batch axis"));
         }
         let sample = full[1..].to_vec();
-        let fits = |(&d, e): (&usize, &Extent)| d == 1 || e.fixed() == Some(d);
-        if !sample.iter().zip(&act.shape).all(fits) {
-            return Err(site.refuse("a constant operand does not broadcast to the value's shape"));
-        }
-        Ok(match &act.layout {
+        let meet = |(&d, &e): (&usize, &Extent)| match e.fixed() {
+            Some(1) => Some(Extent::Fixed(d)),
+            fixed => (d == 1 || fixed == Some(d)).then_some(e),
+        };
+        let grown: Option<Vec<Extent>> = sample.iter().zip(&act.shape).map(meet).collect();
+        let grown =
+            grown.ok_or_else(|| site.refuse("a constant operand does not broadcast to the value's shape"))?;
+        let constant = match &act.layout {
             Layout::Plain => RealConstant { shape: sample, values },
             Layout::ChannelsLast => channels_last_constant(&sample, &values),
             Layout::FlatChannelsLast([h, w, c]) if sample == [h * w * c] => {
@@ -183,7 +203,8 @@ impl Reader {
                 RealConstant { shape: sample, values: last.values }
             }
             Layout::FlatChannelsLast(_) => RealConstant { shape: sample, values },
-        })
+        };
+        Ok((constant, grown))
     }
 }
 

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod build;
 mod calibrate;
 #[cfg(feature = "reference")]
@@ -19,16 +20,20 @@ mod complete;
 mod dynamic;
 mod error;
 mod fixed;
+mod fold;
 mod func;
 mod import;
 mod layout;
+mod measure;
 mod onnx;
+mod pieces;
 mod read;
 mod read_linear;
 mod read_movement;
 mod read_ops;
 mod read_pool;
 mod read_quantised;
+mod read_recurrent;
 mod read_shape;
 mod real;
 #[cfg_attr(not(feature = "reference"), path = "no_reference.rs")]
@@ -38,6 +43,7 @@ mod static_scales;
 #[cfg(test)]
 mod tests;
 
-pub use error::ImportError;
+pub use error::{ImportError, MeasureError};
 pub use import::{Activations, CONVERTER, Imported, Options, Progress, Samples, Scheme, import, parse_only};
+pub use measure::measure;
 pub use report::{OutputAccuracy, Report};

@@ -77,6 +77,8 @@ pub(crate) struct AttributeProto {
     pub(crate) floats: Vec<f32>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub(crate) ints: Vec<i64>,
+    #[prost(bytes = "vec", repeated, tag = "9")]
+    pub(crate) strings: Vec<Vec<u8>>,
     #[prost(int32, tag = "20")]
     pub(crate) r#type: i32,
 }
@@ -206,7 +208,19 @@ impl Constant {
 }
 
 pub(crate) fn parse(bytes: &[u8]) -> Result<ModelProto, ImportError> {
-    ModelProto::decode(bytes).map_err(|e| ImportError::NotOnnx { reason: e.to_string() })
+    let refuse = |reason: &str| Err(ImportError::NotOnnx { reason: reason.into() });
+    // No bytes at all are a message without fields, and other bytes can be one whose fields all mean nothing here.
+    if bytes.is_empty() {
+        return refuse("the file is empty");
+    }
+    match ModelProto::decode(bytes) {
+        Ok(model) if model.graph.is_none() => refuse("it holds no graph"),
+        Ok(model) if model.ir_version == 0 && model.opset_import.is_empty() => {
+            refuse("it declares neither a version nor operator sets")
+        }
+        Ok(model) => Ok(model),
+        Err(e) => refuse(&e.to_string()),
+    }
 }
 
 fn elements<const N: usize, T>(raw: &[u8], from: impl Fn([u8; N]) -> T) -> Option<Vec<T>> {
@@ -303,6 +317,11 @@ impl<'a> Attributes<'a> {
 
     pub(crate) fn text(&self, name: &str, default: &str) -> String {
         self.0.get(name).map_or_else(|| default.to_owned(), |a| String::from_utf8_lossy(&a.s).into_owned())
+    }
+
+    pub(crate) fn texts(&self, name: &str) -> Vec<String> {
+        let text = |s: &Vec<u8>| String::from_utf8_lossy(s).into_owned();
+        self.0.get(name).map_or_else(Vec::new, |a| a.strings.iter().map(text).collect())
     }
 
     pub(crate) fn tensor(&self, name: &str) -> Option<&'a TensorProto> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use veracity_graph::Elem;
 use veracity_ops::{ELEMENTS_MAX, RANK_MAX};
 
 use crate::{
@@ -21,6 +22,9 @@ pub(crate) struct Act {
     /// Extents of a sample in ONNX's order.
     pub(crate) shape: Vec<Extent>,
     pub(crate) layout: Layout,
+    /// Where ONNX has the batch axis among those of the sample: first but between recurrent layers. Elsewhere the
+    /// layout is plain.
+    pub(crate) batch: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -46,12 +50,17 @@ pub(crate) struct Reader {
     pub(crate) batch: Option<i64>,
     /// Values that constants and tables may still take: what a small file refers to many times must stay small.
     budget: usize,
+    ties: u32,
 }
 
 /// Values that constants and tables may take beyond those in the source.
 const BUDGET: usize = 1 << 26;
 /// Values in the table of a function.
 const TABLE_VALUES: usize = 1 << 16;
+/// What a node of a recurrence costs, in values: it has no constants of its own, but there are many.
+const STEP_VALUES: usize = 256;
+/// Tables of a curved function, about.
+const CURVE_TABLES: usize = 5;
 
 /// The node being read, with the error constructors that name it.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +109,7 @@ pub(crate) fn read(model: &ModelProto) -> Result<RealGraph, ImportError> {
         opset,
         batch: None,
         budget: BUDGET,
+        ties: 0,
     };
     reader.read_initializers(source)?;
     reader.read_inputs(source)?;
@@ -158,6 +168,15 @@ fn is_possible(shape: &[Extent]) -> bool {
     shape.len() <= RANK_MAX && count.is_some_and(|n| (1..=ELEMENTS_MAX).contains(&n))
 }
 
+/// A value whose batch axis is the first one.
+fn batch_first(site: Site<'_>, act: Act) -> Result<Act, ImportError> {
+    if act.batch == 0 {
+        Ok(act)
+    } else {
+        Err(site.refuse("the batch axis of its operand is not the first; transpose it before"))
+    }
+}
+
 impl Reader {
     fn read_initializers(&mut self, source: &GraphProto) -> Result<(), ImportError> {
         for tensor in &source.initializer {
@@ -177,11 +196,12 @@ impl Reader {
                 |reason: &str| ImportError::Interface { name: info.name.clone(), reason: reason.into() };
             let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
             let tensor = tensor.ok_or_else(|| refuse("inputs must be tensors"))?;
-            if tensor.elem_type != data_type::FLOAT {
-                return Err(refuse(
-                    "inputs must be float32; other element types are not supported by this importer",
-                ));
-            }
+            let elem = match tensor.elem_type {
+                data_type::FLOAT => Elem::F32,
+                data_type::INT32 => Elem::I32,
+                data_type::INT64 => Elem::I64,
+                _ => return Err(refuse("inputs must be float32, or int32 or int64 for indices")),
+            };
             let shape = tensor
                 .shape
                 .as_ref()
@@ -205,10 +225,18 @@ impl Reader {
                 return Err(refuse("it has more than 8 axes or 2^31 values"));
             }
             let index = self.graph.inputs.len();
-            self.graph.inputs.push(RealInput { name: info.name.clone(), dims: dims.clone() });
+            self.graph.inputs.push(RealInput {
+                name: info.name.clone(),
+                dims: dims.clone(),
+                elem,
+                rows: None,
+            });
             let node = self.push_raw(&info.name, RealOp::Input(index), vec![], dims.clone());
-            self.values
-                .insert(info.name.clone(), Value::Act(Act { node, shape: dims, layout: Layout::Plain }));
+            self.graph.nodes[node.0].index = elem != Elem::F32;
+            self.values.insert(
+                info.name.clone(),
+                Value::Act(Act { node, shape: dims, layout: Layout::Plain, batch: 0 }),
+            );
         }
         if self.graph.inputs.is_empty() {
             return Err(ImportError::Interface {
@@ -239,6 +267,9 @@ impl Reader {
             let Some(Value::Act(act)) = self.values.get(&info.name).cloned() else {
                 return Err(refuse("the output does not depend on any input"));
             };
+            if act.batch != 0 {
+                return Err(refuse("its batch axis is not the first; end the model with a Transpose"));
+            }
             let act = self.plain(act, &info.name);
             self.graph.outputs.push(RealOutput { name: info.name.clone(), node: act.node });
         }
@@ -282,16 +313,25 @@ impl Reader {
     /// multiplies an extent by 2^17 at most, extents that pass here cannot overflow in the next one.
     fn check_sizes(&mut self, site: Site<'_>, first: usize, values: &[Value]) -> Result<(), ImportError> {
         let mut spent = 0usize;
+        let mut ties = BTreeSet::new();
         for node in &self.graph.nodes[first..] {
             if !is_possible(&node.shape) {
                 return Err(site.refuse("a value would be empty, or have more than 8 axes or 2^31 elements"));
             }
-            let table = match node.op {
-                RealOp::Func(func) => !matches!(func, Func::Clip(..)),
-                _ => matches!(node.op, RealOp::Softmax),
+            if let Some(tie) = node.tie {
+                spent = spent.saturating_add(STEP_VALUES);
+                if !ties.insert(tie) {
+                    continue;
+                }
+            }
+            let tables = match node.op {
+                RealOp::Func(Func::Clip(..)) => 0,
+                RealOp::Func(func) if func.is_curved() => CURVE_TABLES,
+                RealOp::Func(_) | RealOp::Softmax => 1,
+                _ => 0,
             };
             let [a, b] = node.constants();
-            let size = a.len() + b.len() + if table { TABLE_VALUES } else { 0 };
+            let size = a.len() + b.len() + tables * TABLE_VALUES;
             spent = spent.saturating_add(size);
         }
         let folded = site.node.op_type != "Constant";
@@ -334,23 +374,51 @@ impl Reader {
     pub(crate) fn act(&self, site: Site<'_>, i: usize) -> Result<Act, ImportError> {
         match self.operand(site, i)? {
             Value::Act(act) if self.graph.is_index(act.node) => {
-                Err(site.refuse("indices can be answered, not computed with"))
+                Err(site.refuse("indices can be answered, moved and looked up, not computed with"))
             }
-            Value::Act(act) => Ok(act),
+            Value::Act(act) => batch_first(site, act),
             Value::Constant(_) | Value::Shape(_) => Err(site.refuse(format!(
                 "operand {i} must depend on the request; fold constants with a simplifier first"
             ))),
         }
     }
 
+    /// Notes that the indices `x` are looked up in a table of `rows` rows.
+    pub(crate) fn note_rows(&mut self, x: &Act, rows: usize) {
+        let mut node = self.graph.node(x.node);
+        while let (RealOp::Move(_), Some(&from)) = (&node.op, node.inputs.first()) {
+            node = self.graph.node(from);
+        }
+        if let RealOp::Input(i) = node.op {
+            let known = &mut self.graph.inputs[i].rows;
+            *known = Some(known.map_or(rows, |n| n.min(rows)));
+        }
+    }
+
     /// Operand 0, which may hold indices.
     pub(crate) fn any_act(&self, site: Site<'_>) -> Result<Act, ImportError> {
-        match self.operand(site, 0)? {
+        batch_first(site, self.free_act(site, 0)?)
+    }
+
+    /// Operand `i`, which may hold indices, and whose batch axis may lie anywhere.
+    pub(crate) fn free_act(&self, site: Site<'_>, i: usize) -> Result<Act, ImportError> {
+        match self.operand(site, i)? {
             Value::Act(act) => Ok(act),
             Value::Constant(_) | Value::Shape(_) => {
                 Err(site.refuse("the operand must depend on the request"))
             }
         }
+    }
+
+    /// Numbers for `n` groups of nodes that share scales: the first of them.
+    pub(crate) fn new_ties(&mut self, n: u32) -> u32 {
+        self.ties = self.ties.saturating_add(n);
+        self.ties - n
+    }
+
+    /// Whether anything refers to a value.
+    pub(crate) fn is_used(&self, name: &str) -> bool {
+        self.uses.contains_key(name)
     }
 
     /// Operand `i` as a constant, if present.
@@ -406,6 +474,9 @@ impl Reader {
             clip: None,
             declared: None,
             index,
+            bounds: None,
+            wide: false,
+            tie: None,
         });
         NodeId(self.graph.nodes.len() - 1)
     }
@@ -421,6 +492,6 @@ impl Reader {
     ) -> Act {
         let ids = inputs.iter().map(|a| a.node).collect();
         let node = self.push_raw(name, op, ids, physical(&shape, &layout));
-        Act { node, shape, layout }
+        Act { node, shape, layout, batch: 0 }
     }
 }

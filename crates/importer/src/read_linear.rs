@@ -1,5 +1,7 @@
 //! MatMul, Gemm, convolutions, and batch normalisation folded into them.
 
+use std::sync::Arc;
+
 use crate::{
     ImportError,
     layout::Layout,
@@ -17,7 +19,7 @@ pub(crate) fn absorb(
     add: Option<&RealConstant>,
 ) -> bool {
     let node = &mut r.graph.nodes[x.node.0];
-    let free = node.clip.is_none() && node.declared.is_none();
+    let free = node.clip.is_none() && node.declared.is_none() && node.tie.is_none();
     let RealOp::Linear(linear) = &mut node.op else { return false };
     let n = linear.n_outputs();
     let per_channel = |c: &RealConstant| {
@@ -27,6 +29,7 @@ pub(crate) fn absorb(
     if !free || !mul.into_iter().chain(add).all(per_channel) {
         return false;
     }
+    let linear = Arc::make_mut(linear);
     let k = linear.w.len() / n.max(1);
     let at = |c: Option<&RealConstant>, j: usize| c.map(|c| c.values[j % c.values.len()]);
     for j in 0..n {
@@ -42,7 +45,7 @@ pub(crate) fn absorb(
 }
 
 fn linear(r: &mut Reader, site: Site<'_>, x: &Act, op: Linear, shape: Vec<Extent>, layout: Layout) -> Act {
-    r.push(&site.name(), RealOp::Linear(op), &[x], shape, layout)
+    r.push(&site.name(), RealOp::Linear(Arc::new(op)), &[x], shape, layout)
 }
 
 /// `[k, n]` weights as `[n, k]`, with the columns in the order in which `x` lies in memory.

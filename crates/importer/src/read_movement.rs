@@ -4,111 +4,22 @@ use veracity_ops::{Op, PadMode, RANK_MAX, Resize, ResizeCoordinates, ResizeRound
 
 use crate::{
     ImportError,
+    fold::constant_axes,
     layout::Layout,
-    onnx::{self, Attributes, Constant, ConstantData, data_type},
+    onnx::{Attributes, Constant, ConstantData},
     read::{Act, Reader, Site, Value},
-    read_pool::sample_axis,
+    read_pool::{axis_beside_batch, sample_axis},
     read_shape::ShapeItem,
-    real::{Extent, RealOp},
+    real::{Extent, RealConstant, RealOp},
 };
 
-/// Moves the values of a constant.
-pub(crate) fn fold_constant(r: &Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Constant, ImportError> {
-    let c = r.constant(site, 0)?.ok_or_else(|| site.refuse("the operand is missing"))?;
-    let shape = match site.node.op_type.as_str() {
-        "Transpose" => return transpose_constant(site, &c, a.ints("perm")),
-        "Cast" => return Ok(cast_constant(c, a.int("to", 1))),
-        "Unsqueeze" => {
-            let axes = axes_of(r, site, a)?.unwrap_or_default();
-            let rank = c.shape.len() + axes.len();
-            let axes = constant_axes(site, &axes, rank)?;
-            let mut source = c.shape.iter();
-            (0..rank)
-                .map(|i| if axes.contains(&i) { 1 } else { source.next().copied().unwrap_or(1) })
-                .collect()
-        }
-        "Squeeze" => {
-            let axes = constant_axes(site, &axes_of(r, site, a)?.unwrap_or_default(), c.shape.len())?;
-            let stays = |i: usize, d: usize| d != 1 || !(axes.is_empty() || axes.contains(&i));
-            c.shape.iter().enumerate().filter(|(i, d)| stays(*i, **d)).map(|(_, d)| *d).collect()
-        }
-        "Flatten" => {
-            let rank = i64::try_from(c.shape.len()).unwrap_or(0);
-            let axis = a.int("axis", 1);
-            let axis = usize::try_from(if axis < 0 { axis.saturating_add(rank) } else { axis }).ok();
-            let axis = axis
-                .filter(|&i| i <= c.shape.len())
-                .ok_or_else(|| site.refuse("the axis is outside the rank"))?;
-            let outer: usize = c.shape[..axis].iter().product();
-            vec![outer, c.shape[axis..].iter().product()]
-        }
-        "Reshape" => reshaped_constant(site, &c, &r.ints(site, 1)?.unwrap_or_default())?,
-        _ => c.shape.clone(),
-    };
-    if onnx::count(&shape) != Some(c.len()) {
-        return Err(site.refuse("the constant's number of values would change"));
-    }
-    Ok(Constant { shape, ..c })
-}
-
-/// Axes as indices, for a constant of `rank` axes.
-fn constant_axes(site: Site<'_>, axes: &[i64], rank: usize) -> Result<Vec<usize>, ImportError> {
-    let full = i64::try_from(rank).unwrap_or(i64::MAX);
-    let one =
-        |&v: &i64| usize::try_from(if v < 0 { v.saturating_add(full) } else { v }).ok().filter(|&v| v < rank);
-    let axes: Option<Vec<usize>> = axes.iter().map(one).collect();
-    axes.filter(|_| rank <= 16)
-        .ok_or_else(|| site.refuse("an axis is outside the rank, or the rank is beyond 16"))
-}
-
-fn reshaped_constant(site: Site<'_>, c: &Constant, target: &[i64]) -> Result<Vec<usize>, ImportError> {
-    let extent = |(i, &d): (usize, &i64)| match d {
-        0 => c.shape.get(i).copied(),
-        -1 => Some(1),
-        d => usize::try_from(d).ok(),
-    };
-    let shape: Option<Vec<usize>> = target.iter().enumerate().map(extent).collect();
-    let mut shape = shape.ok_or_else(|| site.refuse("the target is not a shape"))?;
-    if let Some(i) = target.iter().position(|&d| d == -1) {
-        shape[i] = onnx::count(&shape).and_then(|known| c.len().checked_div(known)).unwrap_or(0);
-    }
-    Ok(shape)
-}
-
-/// Integers become floats where asked; all else keeps its values, and is refused where it is used wrongly.
-fn cast_constant(c: Constant, to: i64) -> Constant {
-    match &c.data {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "the cast that the source asks for: to nearest, ties to even"
-        )]
-        ConstantData::Int(values) if to == i64::from(data_type::FLOAT) => {
-            let data = ConstantData::Float(values.iter().map(|&v| v as f32).collect());
-            Constant { shape: c.shape, data, data_type: data_type::FLOAT }
-        }
-        _ => c,
-    }
-}
-
-fn transpose_constant(site: Site<'_>, c: &Constant, perm: Option<&[i64]>) -> Result<Constant, ImportError> {
-    let perm = permutation(site, perm, c.shape.len())?;
-    if c.len() == 0 {
-        return Err(site.refuse("the constant is empty"));
-    }
-    let stride = |axis: usize| c.shape[axis + 1..].iter().product::<usize>();
-    let mut positions = vec![0usize];
-    for &axis in &perm {
-        let (extent, step) = (c.shape[axis], stride(axis));
-        positions = positions.iter().flat_map(|p| (0..extent).map(move |k| p + k * step)).collect();
-    }
-    let data = match &c.data {
-        ConstantData::Float(v) => ConstantData::Float(positions.iter().map(|&p| v[p]).collect()),
-        ConstantData::Int(v) => ConstantData::Int(positions.iter().map(|&p| v[p]).collect()),
-    };
-    Ok(Constant { shape: perm.iter().map(|&a| c.shape[a]).collect(), data, data_type: c.data_type })
-}
-
-fn permutation(site: Site<'_>, perm: Option<&[i64]>, rank: usize) -> Result<Vec<usize>, ImportError> {
+/// Most positions that `Pad` adds on one side.
+const PAD_MAX: usize = 1 << 20;
+pub(crate) fn permutation(
+    site: Site<'_>,
+    perm: Option<&[i64]>,
+    rank: usize,
+) -> Result<Vec<usize>, ImportError> {
     let Some(perm) = perm.filter(|p| !p.is_empty()) else { return Ok((0..rank).rev().collect()) };
     let perm: Vec<usize> = perm.iter().map(|&a| usize::try_from(a).unwrap_or(usize::MAX)).collect();
     let mut sorted = perm.clone();
@@ -121,13 +32,27 @@ fn permutation(site: Site<'_>, perm: Option<&[i64]>, rank: usize) -> Result<Vec<
 }
 
 pub(crate) fn reshape(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Act, ImportError> {
-    let x = r.any_act(site)?;
+    let x = r.free_act(site, 0)?;
     let items = r.shape_operand(site, 1)?;
     if a.int("allowzero", 0) != 0 && items.contains(&ShapeItem::Known(0)) {
         return Err(site.refuse("allowzero with an extent of zero makes an empty value"));
     }
-    let shape = r.reshape_target(site, &x, &items)?;
-    to_shape(r, site, x, shape)
+    // Axes before the batch stay as they are; the others are those of a value whose batch axis is first.
+    let batch = x.batch;
+    let same = |(item, extent): (&ShapeItem, &Extent)| match (item, extent) {
+        (ShapeItem::Known(0), _) => true,
+        (ShapeItem::Known(n), Extent::Fixed(extent)) => usize::try_from(*n) == Ok(*extent),
+        (ShapeItem::Symbol(a), Extent::Symbol(b)) => a == b,
+        (_, _) => false,
+    };
+    if items.len() <= batch || !items.iter().zip(&x.shape[..batch]).all(same) {
+        return Err(site.refuse("the axes up to the batch must stay as they are"));
+    }
+    let inner = Act { shape: x.shape[batch..].to_vec(), batch: 0, ..x.clone() };
+    // A zero there copies the axis at its own position.
+    let tail = r.reshape_target(site, &inner, &items[batch..])?;
+    let y = to_shape(r, site, x.clone(), [&x.shape[..batch], &tail].concat())?;
+    Ok(Act { batch, ..y })
 }
 
 pub(crate) fn flatten(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Act, ImportError> {
@@ -178,21 +103,26 @@ fn fixed3(shape: &[Extent]) -> Option<[usize; 3]> {
     }
 }
 
-fn axes_of(r: &Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Option<Vec<i64>>, ImportError> {
+pub(crate) fn axes_of(
+    r: &Reader,
+    site: Site<'_>,
+    a: &Attributes<'_>,
+) -> Result<Option<Vec<i64>>, ImportError> {
     Ok(r.ints(site, 1)?.or_else(|| a.ints("axes").map(<[i64]>::to_vec)))
 }
 
 pub(crate) fn squeeze(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Act, ImportError> {
-    let x = r.any_act(site)?;
+    let x = r.free_act(site, 0)?;
     let axes = axes_of(r, site, a)?
         .ok_or_else(|| site.refuse("the axes must be given, so that the batch axis stays"))?;
     let axes: Vec<usize> =
-        axes.iter().map(|&v| sample_axis(site, v, x.shape.len())).collect::<Result<_, _>>()?;
+        axes.iter().map(|&v| axis_beside_batch(site, v, x.shape.len(), x.batch)).collect::<Result<_, _>>()?;
     if axes.iter().any(|&i| x.shape[i] != Extent::Fixed(1)) {
         return Err(site.refuse("a squeezed axis must have extent 1"));
     }
     let left: Vec<Option<usize>> = (0..x.shape.len()).filter(|i| !axes.contains(i)).map(Some).collect();
-    to_axes(r, site, x, &left)
+    let batch = (0..x.batch).filter(|i| !axes.contains(i)).count();
+    Ok(Act { batch, ..to_axes(r, site, x, &left)? })
 }
 
 pub(crate) fn unsqueeze(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Act, ImportError> {
@@ -216,20 +146,20 @@ pub(crate) fn unsqueeze(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> R
 }
 
 pub(crate) fn transpose(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Act, ImportError> {
-    let x = r.act(site, 0)?;
+    let x = r.free_act(site, 0)?;
     let perm = permutation(site, a.ints("perm"), x.shape.len() + 1)?;
-    if perm.first() != Some(&0) {
-        return Err(site.refuse("the batch axis must stay first"));
-    }
+    let batch = perm.iter().position(|p| *p == x.batch).unwrap_or(0);
     let x = if matches!(x.layout, Layout::FlatChannelsLast(_)) { r.plain(x, &site.name()) } else { x };
-    let perm: Vec<usize> = perm.iter().skip(1).map(|&p| p - 1).collect();
+    let perm: Vec<usize> =
+        perm.iter().filter(|p| **p != x.batch).map(|&p| p - usize::from(p > x.batch)).collect();
     let shape: Vec<Extent> = perm.iter().map(|&p| x.shape[p]).collect();
     let physical: Vec<usize> = perm.iter().map(|&p| x.physical_axis(p)).collect();
     if physical.iter().copied().eq(0..physical.len()) {
-        return Ok(Act { node: x.node, shape, layout: Layout::Plain });
+        return Ok(Act { node: x.node, shape, layout: Layout::Plain, batch });
     }
     let op = RealOp::Move(Op::Transpose(Transpose { perm: physical }));
-    Ok(r.push(&site.name(), op, &[&x], shape, Layout::Plain))
+    let y = r.push(&site.name(), op, &[&x], shape, Layout::Plain);
+    Ok(Act { batch, ..y })
 }
 
 pub(crate) fn concat(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Act, ImportError> {
@@ -268,7 +198,8 @@ fn slice_axis(r: &mut Reader, site: Site<'_>, x: &Act, axis: usize, range: [i64;
     let slice = Slice { axis: x.physical_axis(axis), start, end, step };
     let mut shape = x.shape.clone();
     shape[axis] = shape[axis].map(|n| slice.count(n));
-    r.push(&site.name(), RealOp::Move(Op::Slice(slice)), &[x], shape, x.layout.clone())
+    let y = r.push(&site.name(), RealOp::Move(Op::Slice(slice)), &[x], shape, x.layout.clone());
+    Act { batch: x.batch, ..y }
 }
 
 fn unflattened(r: &mut Reader, site: Site<'_>, x: Act) -> Act {
@@ -276,7 +207,7 @@ fn unflattened(r: &mut Reader, site: Site<'_>, x: Act) -> Act {
 }
 
 pub(crate) fn split(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Vec<Value>, ImportError> {
-    let x = r.act(site, 0)?;
+    let x = r.any_act(site)?;
     let x = unflattened(r, site, x);
     let axis = sample_axis(site, a.int("axis", 0), x.shape.len())?;
     let n = site.node.output.len();
@@ -306,7 +237,7 @@ pub(crate) fn split(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Resul
 }
 
 pub(crate) fn slice(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Act, ImportError> {
-    let x = r.act(site, 0)?;
+    let x = r.free_act(site, 0)?;
     let mut x = unflattened(r, site, x);
     let attribute = |name: &str| a.ints(name).map(<[i64]>::to_vec);
     let starts = r.ints(site, 1)?.or_else(|| attribute("starts")).unwrap_or_default();
@@ -319,11 +250,12 @@ pub(crate) fn slice(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Resul
     }
     for (((start, end), axis), step) in starts.into_iter().zip(ends).zip(axes).zip(steps) {
         let whole = start == 0 && end >= i64::from(i32::MAX) && step == 1;
-        let first = axis == 0 || axis == -i64::try_from(x.shape.len() + 1).unwrap_or(0);
-        if whole && first {
+        let full = i64::try_from(x.shape.len() + 1).unwrap_or(0);
+        let batch = usize::try_from(if axis < 0 { axis.saturating_add(full) } else { axis }) == Ok(x.batch);
+        if whole && batch {
             continue;
         }
-        let axis = sample_axis(site, axis, x.shape.len())?;
+        let axis = axis_beside_batch(site, axis, x.shape.len(), x.batch)?;
         x = slice_axis(r, site, &x, axis, [start, end, step]);
     }
     Ok(x)
@@ -360,11 +292,12 @@ pub(crate) fn pad(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<
             continue;
         }
         let at = x.physical_axis(sample_axis(site, axis, x.shape.len())?);
-        let extent = |v: i64| usize::try_from(v).ok().filter(|v| *v <= 1 << 20);
-        let pair = extent(b)
-            .zip(extent(e))
-            .ok_or_else(|| site.refuse("negative padding is not supported; use Slice"))?;
-        (begin[at], end[at]) = pair;
+        let extent = |v: i64| match usize::try_from(v) {
+            Ok(v) if v <= PAD_MAX => Ok(v),
+            Ok(_) => Err(site.refuse("padding must not exceed 2^20 positions")),
+            Err(_) => Err(site.refuse("negative padding is not supported; use Slice")),
+        };
+        (begin[at], end[at]) = (extent(b)?, extent(e)?);
     }
     let grown = |(i, d): (usize, &Extent)| {
         let at = x.physical_axis(i);
@@ -375,18 +308,51 @@ pub(crate) fn pad(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<
     Ok(r.push(&site.name(), op, &[&x], shape, x.layout.clone()))
 }
 
+/// Rows of a constant by indices that a request brings.
+fn embed(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Act, ImportError> {
+    let (shape, values) = r.floats(site, 0)?.ok_or_else(|| site.refuse("the table is missing"))?;
+    let indices = match r.operand(site, 1)? {
+        Value::Act(act) if r.graph.is_index(act.node) && act.batch == 0 => r.plain(act, &site.name()),
+        _ => return Err(site.refuse("the indices must be integers")),
+    };
+    let [axis] = constant_axes(site, &[a.int("axis", 0)], shape.len())?[..] else {
+        return Err(site.refuse("the table has no axis"));
+    };
+    if axis != 0 || values.is_empty() {
+        return Err(site.refuse("a table is looked up along its first axis, which must not be empty"));
+    }
+    r.note_rows(&indices, shape[0]);
+    let range =
+        values.iter().fold((0.0f64, 0.0f64), |(lo, hi), &v| (lo.min(f64::from(v)), hi.max(f64::from(v))));
+    let row = shape.iter().skip(1).map(|&d| Extent::Fixed(d));
+    let extents = indices.shape.iter().copied().chain(row).collect();
+    let y = r.push(
+        &site.name(),
+        RealOp::Embed(RealConstant { shape, values }),
+        &[&indices],
+        extents,
+        Layout::Plain,
+    );
+    // Samples need not meet the row with the largest value.
+    r.graph.nodes[y.node.0].declared = Some(range);
+    Ok(y)
+}
+
 pub(crate) fn gather(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Act, ImportError> {
     if matches!(r.operand(site, 0)?, Value::Constant(_)) {
-        return Err(
-            site.unsupported("embedding look-ups belong to text models, which this importer does not read")
-        );
+        return embed(r, site, a);
     }
-    let x = r.act(site, 0)?;
+    let x = r.free_act(site, 0)?;
+    if r.graph.is_index(x.node) {
+        return Err(site.refuse("indices can be answered, moved and looked up, not computed with"));
+    }
     let x = r.plain(x, &site.name());
     let Some(Constant { shape, data: ConstantData::Int(indices), .. }) = r.constant(site, 1)? else {
         return Err(site.refuse("the indices must be constants of the model"));
     };
-    let axis = sample_axis(site, a.int("axis", 0), x.shape.len())?;
+    let axis = axis_beside_batch(site, a.int("axis", 0), x.shape.len(), x.batch)?;
+    // An axis before the batch becomes as many as the indices have.
+    let batch = if axis < x.batch { x.batch - 1 + shape.len() } else { x.batch };
     let indices: Result<Vec<i32>, _> = indices.iter().map(|&i| i32::try_from(i)).collect();
     let indices = indices.map_err(|_| site.refuse("an index is outside 32 bits"))?;
     if let Some(n) = x.shape[axis].fixed().and_then(|n| i32::try_from(n).ok())
@@ -398,7 +364,8 @@ pub(crate) fn gather(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Resu
     let out =
         x.shape[..axis].iter().copied().chain(extents).chain(x.shape[axis + 1..].iter().copied()).collect();
     let op = RealOp::Gather { axis, indices, shape };
-    Ok(r.push(&site.name(), op, &[&x], out, Layout::Plain))
+    let y = r.push(&site.name(), op, &[&x], out, Layout::Plain);
+    Ok(Act { batch, ..y })
 }
 
 pub(crate) fn resize(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Act, ImportError> {

@@ -1,18 +1,17 @@
 //! One function per ONNX operator, elementwise ones here.
 
 use crate::{
-    ImportError,
+    ImportError, fold,
     func::Func,
-    layout::Layout,
     onnx::{Attributes, Constant, ConstantData, data_type},
     read::{Act, Reader, Site, Value},
-    read_linear, read_movement, read_pool, read_quantised,
+    read_linear, read_movement, read_pool, read_quantised, read_recurrent,
     real::{Extent, RealConstant, RealOp},
 };
 
 const TRANSFORMER_HINT: &str = "transformer operators are not part of this importer version";
 const RECURRENT_HINT: &str =
-    "recurrent layers are not supported; unroll them, or export a convolutional model";
+    "of the recurrent layers LSTM and GRU are supported; write the steps out, or use one of them";
 
 pub(crate) fn read(r: &mut Reader, site: Site<'_>) -> Result<Vec<Value>, ImportError> {
     let attributes = &Attributes::of(site.node);
@@ -27,8 +26,17 @@ pub(crate) fn read(r: &mut Reader, site: Site<'_>) -> Result<Vec<Value>, ImportE
             "" | "ai.onnx",
             "Identity" | "Dropout" | "Cast" | "Transpose" | "Unsqueeze" | "Squeeze" | "Reshape" | "Flatten",
         ) if matches!(r.operand(site, 0)?, Value::Constant(_)) => {
-            return read_movement::fold_constant(r, site, attributes).map(|c| vec![Value::Constant(c)]);
+            return fold::fold_constant(r, site, attributes).map(|c| vec![Value::Constant(c)]);
         }
+        ("" | "ai.onnx", "Gather")
+            if [0, 1].iter().all(|&i| matches!(r.operand(site, i), Ok(Value::Constant(_)))) =>
+        {
+            return fold::gather_constant(r, site, attributes).map(|c| vec![Value::Constant(c)]);
+        }
+        ("" | "ai.onnx", "ConstantOfShape" | "Expand") => {
+            return fold::expand_constant(r, site, attributes).map(|c| vec![Value::Constant(c)]);
+        }
+        ("" | "ai.onnx", "LSTM" | "GRU") => return read_recurrent::read(r, site, attributes),
         ("" | "ai.onnx", _) => read_default(r, site, attributes, op)?,
         (_, _) => {
             return Err(site.unsupported(
@@ -45,7 +53,7 @@ fn read_default(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>, op: &str) ->
         return Ok(apply(r, site, &x, func));
     }
     match op {
-        "Identity" | "Dropout" => r.any_act(site),
+        "Identity" | "Dropout" => r.free_act(site, 0),
         "Cast" if a.int("to", 1) == i64::from(data_type::FLOAT) => r.act(site, 0),
         "Cast" => match r.operand(site, 0)? {
             Value::Act(act) if r.graph.is_index(act.node) => Ok(act),
@@ -75,6 +83,7 @@ fn read_default(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>, op: &str) ->
         "ReduceMean" | "ReduceSum" | "ReduceMax" => read_pool::reduce(r, site, a, op),
         "ArgMax" => read_pool::arg_max(r, site, a),
         "Softmax" => read_pool::softmax(r, site, a),
+        "LogSoftmax" => read_pool::log_softmax(r, site, a),
         "Reshape" => read_movement::reshape(r, site, a),
         "Flatten" => read_movement::flatten(r, site, a),
         "Squeeze" => read_movement::squeeze(r, site, a),
@@ -85,13 +94,10 @@ fn read_default(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>, op: &str) ->
         "Pad" => read_movement::pad(r, site, a),
         "Gather" => read_movement::gather(r, site, a),
         "Resize" | "Upsample" => read_movement::resize(r, site, a),
-        "LSTM" | "GRU" | "RNN" => Err(site.unsupported(RECURRENT_HINT)),
+        "RNN" => Err(site.unsupported(RECURRENT_HINT)),
         "LayerNormalization" | "Attention" | "Einsum" | "RotaryEmbedding" => {
             Err(site.unsupported(TRANSFORMER_HINT))
         }
-        "LogSoftmax" => Err(site.unsupported(
-            "end the model with Softmax, or with the logits before it: the ranking is the same",
-        )),
         "If" | "Loop" | "Scan" => {
             Err(site.unsupported("control flow is not supported; export with fixed control flow"))
         }
@@ -114,12 +120,17 @@ fn function(op: &str, a: &Attributes<'_>) -> Option<Func> {
         "Gelu" if a.text("approximate", "none") == "tanh" => Func::GeluTanh,
         "Gelu" => Func::GeluErf,
         "Swish" if a.float("alpha", 1.0).to_bits() == 1.0f32.to_bits() => Func::Silu,
+        "Swish" => Func::Swish(f("alpha", 1.0)),
         "Mish" => Func::Mish,
         "Softplus" => Func::Softplus,
         "Softsign" => Func::Softsign,
         "Erf" => Func::Erf,
         "Abs" => Func::Abs,
         "ThresholdedRelu" => Func::ThresholdedRelu(f("alpha", 1.0)),
+        "Exp" => Func::Exp,
+        "Log" => Func::Log,
+        "Sqrt" => Func::Sqrt,
+        "Reciprocal" => Func::Reciprocal,
         _ => return None,
     })
 }
@@ -156,7 +167,8 @@ fn clip(r: &mut Reader, site: Site<'_>, lo: f64, hi: f64) -> Result<Act, ImportE
     let hi = if hi >= f64::from(f32::MAX) { f64::INFINITY } else { hi };
     let once = r.used_once(site, 0);
     let node = &mut r.graph.nodes[x.node.0];
-    if once && node.op.rounds() && node.clip.is_none() && node.declared.is_none() {
+    let free = node.clip.is_none() && node.declared.is_none() && node.tie.is_none();
+    if once && node.op.rounds() && free {
         node.clip = Some((lo, hi));
         return Ok(x);
     }
@@ -240,13 +252,12 @@ fn add(r: &mut Reader, site: Site<'_>, subtract: bool) -> Result<Act, ImportErro
             let minus = subtract && !constant_first;
             let values = values.iter().map(|v| if minus { -v } else { *v }).collect();
             let x = if subtract && constant_first { scale(r, site, &x, -1.0) } else { x };
-            let constant = r.broadcast_constant(site, &x, &shape, values)?;
+            let (constant, grown) = r.growing_constant(site, &x, &shape, values)?;
             let operand = usize::from(constant_first);
             if !subtract && r.used_once(site, operand) && read_linear::absorb(r, &x, None, Some(&constant)) {
                 return Ok(x);
             }
-            let (shape, layout) = (x.shape.clone(), x.layout.clone());
-            Ok(r.push(&site.name(), RealOp::AddConstant(constant), &[&x], shape, layout))
+            Ok(r.push(&site.name(), RealOp::AddConstant(constant), &[&x], grown, x.layout.clone()))
         }
     }
 }
@@ -258,49 +269,55 @@ pub(crate) fn scale(r: &mut Reader, site: Site<'_>, x: &Act, by: f32) -> Act {
 
 fn mul(r: &mut Reader, site: Site<'_>, divide: bool) -> Result<Act, ImportError> {
     match pair(r, site)? {
-        Pair::Acts(_, _) if divide => Err(site.unsupported("only division by a constant is supported")),
         Pair::Acts(a, b) => {
+            let b = if divide { reciprocal(r, site, &b) } else { b };
             let shape = broadcast_shape(&a, &b);
             Ok(r.push(&site.name(), RealOp::Mul, &[&a, &b], shape, a.layout.clone()))
         }
-        Pair::Constant { constant_first: true, .. } if divide => {
-            Err(site.unsupported("only division by a constant is supported"))
-        }
         Pair::Constant { x, shape, values, constant_first } => {
-            if divide && values.contains(&0.0) {
+            let inverted = divide && !constant_first;
+            if inverted && values.contains(&0.0) {
                 return Err(site.refuse("it divides by zero"));
             }
-            let values = values.iter().map(|v| if divide { 1.0 / v } else { *v }).collect();
-            let constant = r.broadcast_constant(site, &x, &shape, values)?;
-            if r.used_once(site, usize::from(constant_first))
-                && read_linear::absorb(r, &x, Some(&constant), None)
-            {
+            let values = values.iter().map(|v| if inverted { 1.0 / v } else { *v }).collect();
+            let x = if divide && constant_first { reciprocal(r, site, &x) } else { x };
+            let (constant, grown) = r.growing_constant(site, &x, &shape, values)?;
+            let own = r.used_once(site, usize::from(constant_first));
+            if own && read_linear::absorb(r, &x, Some(&constant), None) {
                 return Ok(x);
             }
-            let (shape, layout) = (x.shape.clone(), x.layout.clone());
-            Ok(r.push(&site.name(), RealOp::MulConstant(constant), &[&x], shape, layout))
+            Ok(r.push(&site.name(), RealOp::MulConstant(constant), &[&x], grown, x.layout.clone()))
         }
     }
 }
 
+/// One divided by a value, with 16 bits as it will be multiplied.
+fn reciprocal(r: &mut Reader, site: Site<'_>, x: &Act) -> Act {
+    let y = apply(r, site, x, Func::Reciprocal);
+    r.graph.nodes[y.node.0].wide = true;
+    y
+}
+
+/// The exponents that a table is worth: beyond them nearly all values are 0 or beyond the range.
+const EXPONENT_MAX: f64 = 16.0;
+
 fn power(r: &mut Reader, site: Site<'_>) -> Result<Act, ImportError> {
     let x = r.act(site, 0)?;
-    let exponent = r.constant(site, 1)?.map(|c| c.data);
-    let is = |value: f32| match &exponent {
-        Some(ConstantData::Float(v)) => {
-            v.len() == 1 && v.first().map(|v| v.to_bits()) == Some(value.to_bits())
-        }
-        Some(ConstantData::Int(v)) => {
-            v.len() == 1 && v.first().map(|&v| (v as f32).to_bits()) == Some(value.to_bits())
-        }
-        None => false,
+    let exponent = match r.constant(site, 1)?.map(|c| c.data) {
+        Some(ConstantData::Float(v)) => v.first().filter(|_| v.len() == 1).map(|&v| f64::from(v)),
+        Some(ConstantData::Int(v)) => v.first().filter(|_| v.len() == 1).map(|&v| v as f64),
+        None => None,
     };
-    if is(1.0) {
-        return Ok(x);
+    let exponent = exponent.ok_or_else(|| site.refuse("the exponent must be one constant number"))?;
+    if exponent == 0.0 || exponent.abs() > EXPONENT_MAX {
+        return Err(site.refuse("the exponent must not be zero, nor beyond 16 in magnitude"));
     }
-    if !is(2.0) {
-        return Err(site.refuse("only exponents 1 and 2 are supported"));
-    }
-    let (shape, layout): (_, Layout) = (x.shape.clone(), x.layout.clone());
-    Ok(r.push(&site.name(), RealOp::Mul, &[&x, &x], shape, layout))
+    let func = match exponent {
+        1.0 => return Ok(x),
+        2.0 => return Ok(r.push(&site.name(), RealOp::Mul, &[&x, &x], x.shape.clone(), x.layout.clone())),
+        0.5 => Func::Sqrt,
+        -1.0 => Func::Reciprocal,
+        p => Func::Power(p),
+    };
+    Ok(apply(r, site, &x, func))
 }

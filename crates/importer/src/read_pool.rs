@@ -1,9 +1,10 @@
 //! Pooling, reductions, ArgMax and Softmax.
 
-use veracity_ops::{ReduceKind, Window};
+use veracity_ops::{Op, ReduceKind, Transpose, Window};
 
 use crate::{
     ImportError,
+    func::Func,
     layout::Layout,
     onnx::Attributes,
     read::{Act, Reader, Site},
@@ -11,13 +12,26 @@ use crate::{
     real::{Extent, RealOp},
 };
 
-/// The sample axis that ONNX's axis `axis` is, for a value with `rank` sample axes; the batch axis is refused.
+/// The sample axis that ONNX's axis `axis` is, for a value with `rank` sample axes and the batch axis first; the batch
+/// axis is refused.
 pub(crate) fn sample_axis(site: Site<'_>, axis: i64, rank: usize) -> Result<usize, ImportError> {
+    axis_beside_batch(site, axis, rank, 0)
+}
+
+/// As [`sample_axis`], with the batch axis at position `batch`.
+pub(crate) fn axis_beside_batch(
+    site: Site<'_>,
+    axis: i64,
+    rank: usize,
+    batch: usize,
+) -> Result<usize, ImportError> {
     let full = i64::try_from(rank + 1).unwrap_or(i64::MAX);
     let axis = if axis < 0 { axis + full } else { axis };
     match usize::try_from(axis) {
-        Ok(0) => Err(site.refuse("it works along the batch axis, which would mix samples")),
-        Ok(axis) if axis <= rank => Ok(axis - 1),
+        Ok(axis) if axis == batch => {
+            Err(site.refuse("it works along the batch axis, which would mix samples"))
+        }
+        Ok(axis) if axis <= rank => Ok(axis - usize::from(axis > batch)),
         Ok(_) | Err(_) => Err(site.refuse("the axis is outside the rank")),
     }
 }
@@ -154,19 +168,27 @@ pub(crate) fn arg_max(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Res
     Ok(r.regroup(&name, &y, &left, Layout::Plain))
 }
 
+/// The sample axes that form one row: one axis, or before operator set 13 all from `axis` on.
+fn row_axes(r: &Reader, site: Site<'_>, a: &Attributes<'_>, rank: usize) -> Result<Vec<usize>, ImportError> {
+    let flat = r.opset < 13;
+    let axis = sample_axis(site, a.int("axis", if flat { 1 } else { -1 }), rank)?;
+    Ok(if flat { (axis..rank).collect() } else { vec![axis] })
+}
+
 pub(crate) fn softmax(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Act, ImportError> {
     let x = r.act(site, 0)?;
     let name = site.name();
+    let axes = row_axes(r, site, a, x.shape.len())?;
+    if axes == [0] && x.layout == Layout::ChannelsLast {
+        return Ok(r.push(&name, RealOp::Softmax, &[&x], x.shape.clone(), x.layout.clone()));
+    }
     let x = r.plain(x, &name);
-    let rank = x.shape.len();
-    // Before opset 13 the axes from `axis` on were one row.
-    let flat = r.opset < 13;
-    let axis = sample_axis(site, a.int("axis", if flat { 1 } else { -1 }), rank)?;
+    let (rank, axis) = (x.shape.len(), axes[0]);
     if axis + 1 == rank {
         return Ok(softmax_last(r, site, &x));
     }
-    if !flat {
-        return Err(site.refuse("only the last axis is supported; transpose before and after"));
+    if let [axis] = axes.as_slice() {
+        return Ok(softmax_inner(r, site, &x, *axis));
     }
     let tail = x.shape[axis..].iter().try_fold(1, |n, d| Some(n * d.fixed()?));
     let row = tail.map_or(Extent::Derived, Extent::Fixed);
@@ -178,4 +200,46 @@ pub(crate) fn softmax(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Res
 
 pub(crate) fn softmax_last(r: &mut Reader, site: Site<'_>, x: &Act) -> Act {
     r.push(&site.name(), RealOp::Softmax, &[x], x.shape.clone(), Layout::Plain)
+}
+
+/// Softmax over an axis that is not the last: it changes places with the last one before and after.
+fn softmax_inner(r: &mut Reader, site: Site<'_>, x: &Act, axis: usize) -> Act {
+    let last = x.shape.len() - 1;
+    let mut perm: Vec<usize> = (0..=last).collect();
+    perm.swap(axis, last);
+    let swap = |r: &mut Reader, x: &Act| {
+        let shape = perm.iter().map(|&p| x.shape[p]).collect();
+        let op = RealOp::Move(Op::Transpose(Transpose { perm: perm.clone() }));
+        r.push(&site.name(), op, &[x], shape, Layout::Plain)
+    };
+    let swapped = swap(r, x);
+    let y = softmax_last(r, site, &swapped);
+    swap(r, &y)
+}
+
+/// `t - log(sum(exp(t)))` with `t` the distance to the row's largest value: a logarithm of the softmax itself would have
+/// few bits where probabilities are small.
+pub(crate) fn log_softmax(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result<Act, ImportError> {
+    let x = r.act(site, 0)?;
+    let axes = row_axes(r, site, a, x.shape.len())?;
+    let x = if matches!(x.layout, Layout::FlatChannelsLast(_)) { r.plain(x, &site.name()) } else { x };
+    let mut physical: Vec<usize> = axes.iter().map(|&a| x.physical_axis(a)).collect();
+    physical.sort_unstable();
+    let kept = |(i, d): (usize, &Extent)| if axes.contains(&i) { Extent::Fixed(1) } else { *d };
+    let row: Vec<Extent> = x.shape.iter().enumerate().map(kept).collect();
+    let mut step = |op: RealOp, inputs: &[&Act], bounds: (f64, f64)| {
+        let shape = if matches!(op, RealOp::Reduce { .. }) { row.clone() } else { inputs[0].shape.clone() };
+        let y = r.push(&site.name(), op, inputs, shape, x.layout.clone());
+        let node = &mut r.graph.nodes[y.node.0];
+        (node.wide, node.bounds) = (true, Some(bounds));
+        y
+    };
+    let (any, reduce) =
+        ((f64::NEG_INFINITY, f64::INFINITY), |kind| RealOp::Reduce { kind, axes: physical.clone() });
+    let largest = step(reduce(ReduceKind::Max), &[&x], any);
+    let distance = step(RealOp::Sub, &[&x, &largest], (f64::NEG_INFINITY, 0.0));
+    let exp = step(RealOp::Func(Func::Exp), &[&distance], (0.0, 1.0));
+    let sum = step(reduce(ReduceKind::Sum), &[&exp], (1.0, f64::INFINITY));
+    let log = step(RealOp::Func(Func::Log), &[&sum], (0.0, f64::INFINITY));
+    Ok(step(RealOp::Sub, &[&distance, &log], (f64::NEG_INFINITY, 0.0)))
 }

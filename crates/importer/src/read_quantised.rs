@@ -60,7 +60,7 @@ fn declare(r: &mut Reader, site: Site<'_>, x: &Act, at: usize, own: bool) -> Res
     let range = (real(lo), real(hi));
     let node = &mut r.graph.nodes[x.node.0];
     node.declared.get_or_insert(range);
-    if own && node.op.rounds() {
+    if own && node.op.rounds() && node.tie.is_none() {
         node.clip.get_or_insert(range);
     }
     Ok(())

@@ -68,8 +68,8 @@ impl Reader {
                         Extent::Symbol(s) => ShapeItem::Symbol(s),
                         Extent::Derived => ShapeItem::Other,
                     };
-                    let items: Vec<ShapeItem> =
-                        std::iter::once(ShapeItem::Batch).chain(act.shape.iter().map(item)).collect();
+                    let mut items: Vec<ShapeItem> = act.shape.iter().map(item).collect();
+                    items.insert(act.batch, ShapeItem::Batch);
                     let n = i64::try_from(items.len()).unwrap_or(0);
                     let bound =
                         |v: i64| usize::try_from(if v < 0 { v + n } else { v }.clamp(0, n)).unwrap_or(0);

@@ -1,5 +1,8 @@
 //! The model between ONNX and integers: real-valued operators on one sample, channels last, batch axis removed.
 
+use std::sync::Arc;
+
+use veracity_graph::{Elem, Encoding};
 use veracity_ops::{Op, PadMode, ReduceKind, Window};
 
 use crate::func::Func;
@@ -36,6 +39,20 @@ pub(crate) struct NodeId(pub(crate) usize);
 pub(crate) struct RealInput {
     pub(crate) name: String,
     pub(crate) dims: Vec<Extent>,
+    /// Type in requests; integers are indices.
+    pub(crate) elem: Elem,
+    /// Rows of the smallest table in which its indices are looked up.
+    pub(crate) rows: Option<usize>,
+}
+
+impl RealInput {
+    /// How indices come in: those that every table has, counted from the front or, if negative, from the end.
+    pub(crate) fn index_encoding(&self) -> Encoding {
+        match self.rows.and_then(|n| i32::try_from(n).ok()) {
+            Some(n) => Encoding::Integer { lo: -n, hi: n - 1 },
+            None => Encoding::Integer { lo: i32::MIN, hi: i32::MAX },
+        }
+    }
 }
 
 /// Geometry of a sum of products; weights are `[oc, k]` or `[oc, kh, kw, c / groups]`.
@@ -86,7 +103,8 @@ pub(crate) struct RealConstant {
 #[derive(Debug, Clone)]
 pub(crate) enum RealOp {
     Input(usize),
-    Linear(Linear),
+    /// Shared by the steps of a recurrence.
+    Linear(Arc<Linear>),
     Func(Func),
     Add,
     Sub,
@@ -119,6 +137,8 @@ pub(crate) enum RealOp {
         indices: Vec<i32>,
         shape: Vec<usize>,
     },
+    /// Rows of a constant by index.
+    Embed(RealConstant),
     /// Reshape, transpose, slice or resize.
     Move(Op),
     Concat {
@@ -157,14 +177,30 @@ pub(crate) struct RealNode {
     pub(crate) declared: Option<(f64, f64)>,
     /// Whether the result is an index rather than a real number.
     pub(crate) index: bool,
+    /// Bounds that follow from how the source's operator is taken apart.
+    pub(crate) bounds: Option<(f64, f64)>,
+    /// Whether the result needs 16 bits, and so do its operands where nothing else uses them.
+    pub(crate) wide: bool,
+    /// Nodes of one number share their scale: the steps of a recurrence, so that they share their weights.
+    pub(crate) tie: Option<u32>,
 }
 
 impl RealNode {
+    /// Whether it is of little use that its operand has 8 bits only.
+    pub(crate) fn needs_wide_operand(&self) -> bool {
+        match &self.op {
+            RealOp::Softmax => true,
+            RealOp::Func(func) => func.is_curved() || self.wide,
+            RealOp::Linear(_) => false,
+            _ => self.wide,
+        }
+    }
+
     /// Real constants of the node: weights and biases, or the constant operand.
     pub(crate) fn constants(&self) -> [&[f32]; 2] {
         match &self.op {
             RealOp::Linear(linear) => [&linear.w, &linear.b],
-            RealOp::AddConstant(c) | RealOp::MulConstant(c) => [&c.values, &[]],
+            RealOp::AddConstant(c) | RealOp::MulConstant(c) | RealOp::Embed(c) => [&c.values, &[]],
             RealOp::Pad { value, .. } => [std::slice::from_ref(value), &[]],
             _ => [&[], &[]],
         }

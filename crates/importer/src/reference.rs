@@ -55,11 +55,17 @@ impl Reference {
 
     fn run_batch(&self, samples: &Samples) -> Result<Vec<Vec<Vec<f32>>>, String> {
         let input = |(name, array): (&String, &Array)| -> Result<(NodeId, ValueOrView<'static>), String> {
-            let ArrayData::F32(values) = &array.data else {
-                return Err(format!("input '{name}' is not f32"));
-            };
-            let id = self.model.node_id(name).map_err(|e| e.to_string())?;
-            Ok((id, Tensor::from_data(array.shape.as_slice(), values.clone()).into()))
+            let (id, shape) = (self.model.node_id(name).map_err(|e| e.to_string())?, array.shape.as_slice());
+            // rten reads all integers as i32.
+            let small = |v: &i64| i32::try_from(*v).map_err(|_| format!("input '{name}' exceeds 32 bits"));
+            Ok(match &array.data {
+                ArrayData::F32(v) => (id, Tensor::from_data(shape, v.clone()).into()),
+                ArrayData::I32(v) => (id, Tensor::from_data(shape, v.clone()).into()),
+                ArrayData::I64(v) => {
+                    let v: Vec<i32> = v.iter().map(small).collect::<Result<_, _>>()?;
+                    (id, Tensor::from_data(shape, v).into())
+                }
+            })
         };
         let inputs = samples.iter().map(input).collect::<Result<_, _>>()?;
         let ids: Vec<NodeId> = self.outputs.iter().map(|(_, id)| *id).collect();

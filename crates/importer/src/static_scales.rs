@@ -4,6 +4,8 @@
 //! 256 steps; `i16` values are symmetric. Where input and output are `i8`, weight scales are chosen so that
 //! requantisation is a pure shift, the cheapest step to run and to prove.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use veracity_graph::{Decoding, Elem, Encoding, Scale};
 use veracity_ops::{
     Add, ArgMax, AvgPool, Concat, DType, Gather, MaxPool, Mul, Op, Pad, PadMode, Quantised, Reduce, Requant,
@@ -15,7 +17,7 @@ use crate::{
     build::{Builder, Ref, quantise_row, quantise_rows, worst_accumulator},
     dynamic::{Lowered, exponential_table, linear_op},
     fixed::{Ratio, exp2, floor_log2, round, round_to},
-    func::Func,
+    func::{Domain, Func},
     real::{Linear, NodeId, RealConstant, RealGraph, RealNode, RealOp},
 };
 
@@ -42,6 +44,10 @@ impl Scaled<()> {
 }
 
 impl<V> Scaled<V> {
+    fn without_value(&self) -> Scaled<()> {
+        Scaled { value: (), dtype: self.dtype, scale: self.scale, zero: self.zero }
+    }
+
     /// The integer that stands for `x`.
     fn integer(&self, x: f64) -> i32 {
         let exact = x / self.scale + f64::from(self.zero);
@@ -64,11 +70,41 @@ struct Lowering<'a> {
     b: Builder,
     values: Vec<Scaled>,
     graph: &'a RealGraph,
-    /// Smallest and largest real value of each node.
-    ranges: &'a [(f64, f64)],
+    /// Smallest and largest real value of each node, the same for nodes that are tied.
+    ranges: Vec<(f64, f64)>,
     dtypes: Vec<DType>,
     /// Nodes that are answers and nothing else.
     answers: Vec<bool>,
+    /// Constants of weights that several nodes share, by what they were made of.
+    linears: BTreeMap<LinearKey, LinearRefs>,
+    /// Tables by what they were made of.
+    tables: Vec<(Func, [Scaled<()>; 2], Ref)>,
+}
+
+/// Address of the weights, bits of the scales of operand and result, the operand's spread, the result's type.
+type LinearKey = (*const Linear, [u64; 2], i64, DType);
+
+/// Constants of one linear operator and its requantisation.
+#[derive(Debug, Clone, Copy)]
+struct LinearRefs {
+    acc: DType,
+    w: Ref,
+    bias: Option<Ref>,
+    shifts: Ref,
+    muls: Option<Ref>,
+}
+
+/// Ranges that hold all values of their tie.
+fn tied(graph: &RealGraph, ranges: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut all: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
+    for (node, range) in graph.nodes.iter().zip(ranges) {
+        if let Some(tie) = node.tie {
+            let known = all.entry(tie).or_insert(*range);
+            *known = (known.0.min(range.0), known.1.max(range.1));
+        }
+    }
+    let one = |(node, range): (&RealNode, &(f64, f64))| node.tie.map_or(*range, |tie| all[&tie]);
+    graph.nodes.iter().zip(ranges).map(one).collect()
 }
 
 pub(crate) fn lower(
@@ -77,7 +113,16 @@ pub(crate) fn lower(
     activations: Activations,
 ) -> Result<Lowered, ImportError> {
     let (dtypes, answers) = choose_types(graph, activations);
-    let mut l = Lowering { b: Builder::default(), values: Vec::new(), graph, ranges, dtypes, answers };
+    let mut l = Lowering {
+        b: Builder::default(),
+        values: Vec::new(),
+        graph,
+        ranges: tied(graph, ranges),
+        dtypes,
+        answers,
+        linears: BTreeMap::new(),
+        tables: Vec::new(),
+    };
     for i in 0..graph.nodes.len() {
         let value = l.node(NodeId(i))?;
         l.values.push(value);
@@ -104,7 +149,8 @@ fn to_scale(x: f64) -> Scale {
         .expect("the smallest normal number is normal")
 }
 
-/// Element type of each value: as asked, but `i16` for what is only answered or normalised by a softmax.
+/// Element type of each value: as asked, but `i16` for what is only answered, only normalised by a softmax or only an
+/// operand of a curved function.
 fn choose_types(graph: &RealGraph, activations: Activations) -> (Vec<DType>, Vec<bool>) {
     let wide = activations == Activations::I16;
     let mut dtypes = vec![if wide { DType::I16 } else { DType::I8 }; graph.nodes.len()];
@@ -114,11 +160,14 @@ fn choose_types(graph: &RealGraph, activations: Activations) -> (Vec<DType>, Vec
         let id = NodeId(i);
         let answered = graph.outputs.iter().any(|o| o.node == id);
         let carried = |c: &NodeId| graph.keeps_scale(*c) && answers[c.0];
-        let normalised = |c: &NodeId| matches!(graph.node(*c).op, RealOp::Softmax);
+        let fine = |c: &NodeId| graph.node(*c).needs_wide_operand();
         let input = matches!(graph.node(id).op, RealOp::Input(_));
         let only_answered = (answered || !consumers[i].is_empty()) && consumers[i].iter().all(carried);
         answers[i] = only_answered && !input;
-        if answers[i] || (!consumers[i].is_empty() && !answered && consumers[i].iter().all(normalised)) {
+        if graph.node(id).wide
+            || answers[i]
+            || (!consumers[i].is_empty() && !answered && consumers[i].iter().all(fine))
+        {
             dtypes[i] = DType::I16;
         }
     }
@@ -158,6 +207,11 @@ impl Lowering<'_> {
         let name = node.name.as_str();
         let y = self.target(id);
         let value = match &node.op {
+            RealOp::Input(i) if node.index => {
+                let input = &self.graph.inputs[*i];
+                let value = self.b.input(input, input.index_encoding());
+                return Ok(Scaled { value, dtype: DType::I32, scale: 1.0, zero: 0 });
+            }
             RealOp::Input(i) => return Ok(self.input(*i, y)),
             RealOp::Linear(linear) => self.linear(node, linear, x[0], y)?,
             RealOp::Func(Func::Clip(lo, hi)) => return Ok(self.clip(name, x[0], *lo, *hi)),
@@ -172,6 +226,11 @@ impl Lowering<'_> {
             RealOp::MulConstant(c) => {
                 let c = self.constant(c);
                 self.mul(node, x[0], c, y)?
+            }
+            RealOp::Embed(c) => {
+                let rows: Vec<i64> = c.values.iter().map(|&v| i64::from(y.integer(f64::from(v)))).collect();
+                let rows = self.b.constant(y.dtype, &c.shape, &rows);
+                self.b.node(name, Op::Gather(Gather { axis: 0 }), &[rows, x[0].value])
             }
             RealOp::Softmax => return Ok(self.softmax(name, x[0], y.dtype)),
             RealOp::AvgPool { window, count_pads } => {
@@ -244,11 +303,26 @@ impl Lowering<'_> {
     }
 
     fn table(&mut self, name: &str, func: Func, x: Scaled, y: Scaled<()>) -> Ref {
-        let real = |i: i64| (i - i64::from(x.zero)) as f64 * x.scale;
-        let entry = |i: i64| i64::from(y.integer(func.eval(real(i))));
-        let entries: Vec<i64> = (x.dtype.min()..=x.dtype.max()).map(entry).collect();
-        let table = self.b.constant(y.dtype, &[entries.len()], &entries);
+        let of = [x.without_value(), y];
+        let known = self.tables.iter().find(|(f, scales, _)| (*f, *scales) == (func, of)).map(|t| t.2);
+        let table = known.unwrap_or_else(|| self.make_table(func, x, y));
+        if known.is_none() {
+            self.tables.push((func, of, table));
+        }
         self.b.node(name, Op::Table(Table), &[x.value, table])
+    }
+
+    fn make_table(&mut self, func: Func, x: Scaled, y: Scaled<()>) -> Ref {
+        // Zero stands for all that is less than half a step.
+        let least = match func.domain() {
+            Domain::All => f64::NEG_INFINITY,
+            Domain::NotNegative => 0.0,
+            Domain::Positive => 0.5 * x.scale,
+        };
+        let real = |i: i64| (i - i64::from(x.zero)) as f64 * x.scale;
+        let entry = |i: i64| i64::from(y.integer(func.eval(real(i).max(least))));
+        let entries: Vec<i64> = (x.dtype.min()..=x.dtype.max()).map(entry).collect();
+        self.b.constant(y.dtype, &[entries.len()], &entries)
     }
 
     fn softmax(&mut self, name: &str, x: Scaled, dtype: DType) -> Scaled {
@@ -310,11 +384,30 @@ impl Lowering<'_> {
     fn linear(
         &mut self,
         node: &RealNode,
-        linear: &Linear,
+        linear: &Arc<Linear>,
         x: Scaled,
         y: Scaled<()>,
     ) -> Result<Ref, ImportError> {
+        let c = self.linear_constants(node, linear, x, y)?;
+        let operands: Vec<Ref> = [x.value, c.w].into_iter().chain(c.bias).collect();
+        let acc = self.b.node(&node.name, linear_op(&linear.kind, x.zero, c.acc), &operands);
+        let operands: Vec<Ref> = [acc, c.shifts].into_iter().chain(c.muls).collect();
+        let op = Requant { x_zero: 0, y: y.output(node.clip) };
+        Ok(self.b.node(&node.name, Op::Requant(op), &operands))
+    }
+
+    fn linear_constants(
+        &mut self,
+        node: &RealNode,
+        linear: &Arc<Linear>,
+        x: Scaled,
+        y: Scaled<()>,
+    ) -> Result<LinearRefs, ImportError> {
         let spread = (x.dtype.max() - i64::from(x.zero)).max(i64::from(x.zero) - x.dtype.min());
+        let key = (Arc::as_ptr(linear), [x.scale.to_bits(), y.scale.to_bits()], spread, y.dtype);
+        if let Some(known) = self.linears.get(&key) {
+            return Ok(*known);
+        }
         let narrow = x.dtype == DType::I8 && y.dtype == DType::I8;
         let plan = narrow.then(|| shift_plan(linear, x.scale, y.scale, spread)).flatten();
         let plan = match plan {
@@ -324,17 +417,14 @@ impl Lowering<'_> {
         let n = linear.n_outputs();
         let worst = worst_accumulator(&plan.weights, n, spread, &plan.bias);
         let acc = if worst <= i64::from(i32::MAX) { DType::I32 } else { DType::I64 };
-        let mut operands = vec![x.value, self.b.constant(DType::I8, &linear.w_shape, &plan.weights)];
-        if plan.bias.iter().any(|b| *b != 0) {
-            operands.push(self.b.constant(acc, &[n], &plan.bias));
-        }
-        let acc = self.b.node(&node.name, linear_op(&linear.kind, x.zero, acc), &operands);
-        let mut operands = vec![acc, self.b.constant(DType::I8, &[n], &plan.shifts)];
-        if let Some(muls) = &plan.muls {
-            operands.push(self.b.constant(DType::I16, &[n], muls));
-        }
-        let op = Requant { x_zero: 0, y: y.output(node.clip) };
-        Ok(self.b.node(&node.name, Op::Requant(op), &operands))
+        let w = self.b.constant(DType::I8, &linear.w_shape, &plan.weights);
+        let biased = plan.bias.iter().any(|b| *b != 0);
+        let bias = biased.then(|| self.b.constant(acc, &[n], &plan.bias));
+        let shifts = self.b.constant(DType::I8, &[n], &plan.shifts);
+        let muls = plan.muls.as_ref().map(|muls| self.b.constant(DType::I16, &[n], muls));
+        let refs = LinearRefs { acc, w, bias, shifts, muls };
+        self.linears.insert(key, refs);
+        Ok(refs)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use veracity_graph::{Array, ArrayData};
 
-use crate::{Activations, Options, Samples, Scheme, import};
+use crate::{Activations, ImportError, MeasureError, Options, Progress, Samples, Scheme, import, measure};
 
 pub(super) fn digits(file: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models").join(file);
@@ -29,7 +29,7 @@ fn answers(model: &veracity_graph::Model, samples: &Samples) -> Vec<Vec<f32>> {
     let engine =
         veracity_engine::Engine::load(model.clone().into(), &veracity_engine::Options::default()).unwrap();
     let inputs = model.graph().encode_inputs(samples).unwrap();
-    let run = engine.run(&inputs, false).unwrap();
+    let run = engine.run(&inputs, None).unwrap();
     super::to_f32(&model.graph().decode_outputs(&run.outputs)[0].1).chunks(10).map(<[f32]>::to_vec).collect()
 }
 
@@ -66,4 +66,41 @@ fn digit_models_answer_as_f32_does() {
             );
         }
     }
+}
+
+#[test]
+fn measuring_again_gives_the_report() {
+    let source = digits("digits-mlp.onnx");
+    let calibration = samples(images("digits-calibration.npz"), &[64]);
+    let mut steps = Vec::new();
+    let imported =
+        import(&source, Some(&calibration), &Options::default(), &mut |step| steps.push(step)).unwrap();
+    let measured: Vec<usize> = steps
+        .iter()
+        .filter_map(
+            |step| if let Progress::Measuring { done, total: 256 } = step { Some(*done) } else { None },
+        )
+        .collect();
+    assert_eq!(measured, (0..=256).collect::<Vec<_>>(), "every sample is reported");
+    let mut last = (0, 0);
+    let found =
+        measure(&source, &imported.model, &calibration, &mut |done, total| last = (done, total)).unwrap();
+    assert_eq!((found, last), (imported.report.outputs, (256, 256)));
+    let unseen = samples(images("digits-test.npz"), &[64]);
+    let found = measure(&source, &imported.model, &unseen, &mut |_, _| {}).unwrap().remove(0);
+    assert!(found.argmax_agreement.unwrap() >= 0.995 && found.cosine_mean >= 0.999, "{found:?}");
+}
+
+#[test]
+fn why_nothing_is_measured() {
+    let mish = super::Onnx::new(&[-1, 4]).node("Mish", "x", "y", &[]).output("y");
+    let model = super::try_import(&mish).unwrap().model;
+    let good = super::samples(&[("x", &[4])]);
+    let error = measure(&mish.bytes(), &model, &good, &mut |_, _| {}).unwrap_err();
+    assert!(matches!(error, MeasureError::NoReference { .. }));
+    assert!(error.to_string().starts_with("the f32 reference cannot run this model: "), "{error}");
+    let wrong = super::samples(&[("x", &[5])]);
+    let error = measure(&mish.bytes(), &model, &wrong, &mut |_, _| {}).unwrap_err();
+    assert!(matches!(error, MeasureError::Import(ImportError::Samples(_))));
+    assert!(error.to_string().starts_with("samples: input 'x' has shape [11, 5]"), "{error}");
 }

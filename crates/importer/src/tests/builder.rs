@@ -34,6 +34,11 @@ pub(super) fn text(name: &str, s: &str) -> AttributeProto {
     AttributeProto { name: name.into(), s: s.as_bytes().into(), r#type: 3, ..Default::default() }
 }
 
+pub(super) fn texts(name: &str, texts: &[&str]) -> AttributeProto {
+    let strings = texts.iter().map(|s| s.as_bytes().into()).collect();
+    AttributeProto { name: name.into(), strings, r#type: 8, ..Default::default() }
+}
+
 pub(super) fn tensor(name: &str, t: TensorProto) -> AttributeProto {
     AttributeProto { name: name.into(), t: Some(Box::new(t)), r#type: 4, ..Default::default() }
 }

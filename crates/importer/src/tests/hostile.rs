@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::{
     accuracy::digits,
-    builder::{Onnx, float, int, ints},
+    builder::{Onnx, float, int, ints, text},
     quantised::{qdq, qoperator},
     samples, try_import,
 };
@@ -96,6 +96,53 @@ fn varied() -> Onnx {
         .output("y i mean tr s us")
 }
 
+/// A model with functions, recurrent layers and what they are made of.
+fn functional() -> Onnx {
+    Onnx::new(&[-1, 6, 5])
+        .random("w", &[1, 12, 5])
+        .random("r", &[1, 12, 3])
+        .random("b", &[1, 24])
+        .random("w2", &[2, 9, 3])
+        .random("r2", &[2, 9, 3])
+        .random("c", &[6, 1])
+        .floats("cube", &[1], &[3.0])
+        .floats("half", &[1], &[0.5])
+        .floats("one", &[1], &[1.0])
+        .ints("zero", &[0])
+        .ints("first", &[1])
+        .ints("merge", &[0, 0, -1])
+        .ints("shape", &[1, 6, 5])
+        .node("Exp", "x", "e", &[])
+        .node("Add", "e one", "e1", &[])
+        .node("Log", "e1", "l", &[])
+        .node("Div", "x e1", "d", &[])
+        .node("Pow", "d cube", "p", &[])
+        .node("Abs", "p", "a", &[])
+        .node("Pow", "a half", "s", &[])
+        .node("LogSoftmax", "l", "ls", &[int("axis", 1)])
+        .node("Softmax", "s", "sm", &[int("axis", 1)])
+        .node("Expand", "c shape", "ex", &[])
+        .node("ConstantOfShape", "shape", "cs", &[])
+        .node("Add", "sm ex", "m", &[])
+        .node("Mul", "m cs", "m0", &[])
+        .node("Add", "ls m0", "z", &[])
+        .node("Transpose", "z", "t", &[ints("perm", &[1, 0, 2])])
+        .node("LSTM", "t w r b", "ys h", &[int("hidden_size", 3)])
+        .node("Squeeze", "ys first", "y1", &[])
+        .node(
+            "GRU",
+            "y1 w2 r2",
+            "gs gh",
+            &[text("direction", "bidirectional"), int("linear_before_reset", 1)],
+        )
+        .node("Transpose", "gs", "g1", &[ints("perm", &[0, 2, 1, 3])])
+        .node("Reshape", "g1 merge", "g2", &[])
+        .node("Gather", "g2 zero", "g3", &[int("axis", 0)])
+        .node("Squeeze", "g3 zero", "y", &[])
+        .node("Squeeze", "h zero", "yh", &[])
+        .output("y yh z")
+}
+
 /// Changes one number or name of a model.
 fn disturb(model: &mut Onnx, dice: &mut Dice) {
     let graph = &mut model.graph;
@@ -156,11 +203,16 @@ fn disturb(model: &mut Onnx, dice: &mut Dice) {
 
 /// Models of every kind, disturbed `n` times each: read, and converted with samples where that still works.
 fn disturb_all(seed: u64, n: usize) {
-    let kinds: [(Onnx, &[usize]); 3] =
-        [(varied(), &[4, 6, 6]), (qdq(), &[3, 6, 6]), (qoperator(), &[3, 6, 6])];
-    for (kind, extents) in &kinds {
+    // Tables of functions take their time.
+    let kinds: [(Onnx, &[usize], usize); 4] = [
+        (varied(), &[4, 6, 6], n),
+        (functional(), &[6, 5], n / 4),
+        (qdq(), &[3, 6, 6], n),
+        (qoperator(), &[3, 6, 6], n),
+    ];
+    for (kind, extents, n) in kinds {
         let samples = samples(&[("x", extents)]);
-        try_import(kind).unwrap();
+        try_import(&kind).unwrap();
         let mut dice = Dice(seed);
         let mut refused = 0;
         for _ in 0..n {
@@ -278,6 +330,21 @@ fn extents_that_grow() {
     assert!(error.to_string().contains("2^31 elements"), "{error}");
     let w = Onnx::new(&[-1, 1, -1]).ints("t", &[0, 1, 1 << 62]).node("Reshape", "x t", "r", &[]).output("r");
     assert!(try_import(&w).is_err());
+}
+
+#[test]
+fn recurrent_layers_of_a_small_file() {
+    // Weights of huge extents without values, and many long layers of the same weights.
+    let model = || Onnx::new(&[-1, 512, 2]).node("Transpose", "x", "v0", &[ints("perm", &[1, 0, 2])]);
+    let empty = model().floats("w", &[0, 1 << 31, 2], &[]).floats("r", &[0, 0, 1 << 30], &[]);
+    assert!(try_import(&empty.node("LSTM", "v0 w r", "y h", &[]).output("y")).is_err());
+    let mut many = model().random("w", &[1, 8, 2]).random("r", &[1, 8, 2]).ints("one", &[1]);
+    for i in 0..2000 {
+        many = many.node("LSTM", &format!("v{i} w r"), &format!("y{i}"), &[]);
+        many = many.node("Squeeze", &format!("y{i} one"), &format!("v{}", i + 1), &[]);
+    }
+    let error = try_import(&many.output("v2000")).map(|i| i.report).unwrap_err();
+    assert!(error.to_string().contains("used many times would take too much memory"), "{error}");
 }
 
 #[test]

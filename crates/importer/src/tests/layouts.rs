@@ -199,7 +199,7 @@ fn a_batch_is_its_samples_one_by_one() {
     let samples = samples(X);
     let answer = |samples: &crate::Samples| {
         let inputs = imported.model.graph().encode_inputs(samples).unwrap();
-        let outputs = engine.run(&inputs, false).unwrap().outputs;
+        let outputs = engine.run(&inputs, None).unwrap().outputs;
         to_f32(&imported.model.graph().decode_outputs(&outputs)[0].1)
     };
     let one_by_one: Vec<f32> =

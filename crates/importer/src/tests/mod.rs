@@ -4,10 +4,14 @@ mod accuracy;
 mod builder;
 mod determinism;
 mod documentation;
+mod functions;
 mod hostile;
+mod indices;
 mod layouts;
+mod networks;
 mod operators;
 mod quantised;
+mod recurrent;
 mod refusals;
 
 use std::sync::Arc;
@@ -79,7 +83,7 @@ fn compare_with(what: &str, model: &Onnx, samples: &Samples, expected: &[Vec<Vec
         let imported = imported.unwrap_or_else(|e| panic!("{what} {options:?}: {e}"));
         let engine = Engine::load(Arc::new(imported.model.clone()), &EngineOptions::default()).unwrap();
         let inputs = imported.model.graph().encode_inputs(samples).unwrap();
-        let run = engine.run(&inputs, false).unwrap_or_else(|e| panic!("{what} {options:?}: {e}"));
+        let run = engine.run(&inputs, None).unwrap_or_else(|e| panic!("{what} {options:?}: {e}"));
         let answers = imported.model.graph().decode_outputs(&run.outputs);
         assert_eq!(answers.len(), expected.len(), "{what}");
         for ((name, answer), expected) in answers.iter().zip(expected) {

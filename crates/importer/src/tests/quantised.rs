@@ -77,7 +77,7 @@ fn qdq_models_give_weights_and_ranges() {
         veracity_engine::Engine::load(imported.model.clone().into(), &veracity_engine::Options::default())
             .unwrap();
     let inputs = imported.model.graph().encode_inputs(&samples).unwrap();
-    let outputs = engine.run(&inputs, false).unwrap().outputs;
+    let outputs = engine.run(&inputs, None).unwrap().outputs;
     let ours = to_f32(&imported.model.graph().decode_outputs(&outputs)[0].1);
     let expected = super::reference(&qdq(), &samples)[0].concat();
     assert_eq!(ours.len(), N * 5);

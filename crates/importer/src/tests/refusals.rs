@@ -7,7 +7,7 @@ use super::{
 use crate::{ImportError, Options, Samples, Scheme, import, onnx::data_type};
 
 fn refusal(model: &Onnx) -> ImportError {
-    try_import(model).expect_err("the model should be refused")
+    try_import(model).map(|i| i.report).expect_err("the model should be refused")
 }
 
 /// Checks the code and the whole message of a refusal.
@@ -34,6 +34,15 @@ fn files_that_are_not_onnx() {
         assert_eq!(error.code(), "not_onnx", "{error}");
         assert!(error.to_string().starts_with("not a readable ONNX file: "), "{error}");
     }
+    for (bytes, reason) in [
+        (&b""[..], "the file is empty"),
+        (b"\x08\x08", "it holds no graph"),
+        (b"\x3a\x00", "it declares neither a version nor operator sets"),
+    ] {
+        let error = crate::parse_only(bytes).unwrap_err();
+        assert_eq!(error.to_string(), format!("not a readable ONNX file: {reason}"));
+        assert_eq!(import(bytes, None, &Options::default(), &mut |_| {}).unwrap_err().code(), "not_onnx");
+    }
 }
 
 #[test]
@@ -50,10 +59,12 @@ fn operators() {
     let model = |op: &str| Onnx::new(&[-1, 4]).node(op, "x", "y", &[]).output("y");
     for (op, hint) in [
         ("NonMaxSuppression", "docs/importing.md lists the supported operators"),
-        ("LSTM", "recurrent layers are not supported; unroll them, or export a convolutional model"),
+        (
+            "RNN",
+            "of the recurrent layers LSTM and GRU are supported; write the steps out, or use one of them",
+        ),
         ("LayerNormalization", "transformer operators are not part of this importer version"),
         ("If", "control flow is not supported; export with fixed control flow"),
-        ("LogSoftmax", "end the model with Softmax, or with the logits before it: the ranking is the same"),
         ("com.microsoft.FusedConv", "export without ONNX Runtime's graph optimisations"),
         ("com.microsoft.Rope", "docs/importing.md lists the supported operators"),
         ("my.domain.Op", "only the default ONNX domain and ONNX Runtime's quantised operators are read"),
@@ -138,11 +149,6 @@ fn uses_of_operators() {
             "the indices output is not supported",
         ),
         (
-            image().node("Softmax", "x", "y", &[int("axis", 1)]),
-            "Softmax",
-            "only the last axis is supported; transpose before and after",
-        ),
-        (
             image().node("Concat", "x x", "y", &[int("axis", 0)]),
             "Concat",
             "it works along the batch axis, which would mix samples",
@@ -157,7 +163,11 @@ fn uses_of_operators() {
             "ReduceMean",
             "without axes it reduces the batch axis too, which would mix samples",
         ),
-        (image().node("Transpose", "x", "y", &[]), "Transpose", "the batch axis must stay first"),
+        (
+            image().node("Transpose", "x", "t", &[]).node("Relu", "t", "y", &[]),
+            "Relu",
+            "the batch axis of its operand is not the first; transpose it before",
+        ),
         (
             image().node("Transpose", "x", "y", &[ints("perm", &[0, 1, 1, 2])]),
             "Transpose",
@@ -174,6 +184,16 @@ fn uses_of_operators() {
             "only axis 1, which keeps the batch axis, is supported",
         ),
         (image().node("Pad", "x big", "y", &[]), "Pad", "pads must hold a begin and an end per axis"),
+        (
+            image().ints("p", &[0, 0, 1 << 40, 0, 0, 0, 0, 0]).node("Pad", "x p", "y", &[]),
+            "Pad",
+            "padding must not exceed 2^20 positions",
+        ),
+        (
+            image().ints("p", &[0, 0, -1, 0, 0, 0, 0, 0]).node("Pad", "x p", "y", &[]),
+            "Pad",
+            "negative padding is not supported; use Slice",
+        ),
         (
             image().node("Elu", "x", "y", &[float("alpha", f32::NAN)]),
             "Elu",
@@ -203,7 +223,7 @@ fn uses_of_operators() {
         (
             image().node("ArgMax", "x", "i", &[int("axis", 1)]).node("Relu", "i", "y", &[]),
             "Relu",
-            "indices can be answered, not computed with",
+            "indices can be answered, moved and looked up, not computed with",
         ),
         (
             image().ints("s", &[0]).ints("e", &[0]).ints("a", &[1]).node("Slice", "x s e a", "y", &[]),
@@ -290,8 +310,8 @@ fn interfaces() {
         "'x': it has more than 8 axes or 2^31 values",
     );
     let mut ints = identity();
-    ints.graph.input[0].r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().elem_type = data_type::INT64;
-    let message = "'x': inputs must be float32; other element types are not supported by this importer";
+    ints.graph.input[0].r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().elem_type = data_type::UINT8;
+    let message = "'x': inputs must be float32, or int32 or int64 for indices";
     expect(&ints, "unsupported_interface", message);
     let mut unshaped = identity();
     unshaped.graph.input[0].r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().shape = None;
@@ -304,6 +324,9 @@ fn interfaces() {
     expect(&no_input, "unsupported_interface", "'graph': the model has no input");
     expect(&Onnx::new(&[-1, 4]), "unsupported_interface", "'graph': the model has no output");
     expect(&identity().output("y"), "unsupported_interface", "'y': the output is declared twice");
+    let turned = Onnx::new(&[-1, 4]).node("Transpose", "x", "y", &[]).output("y");
+    let message = "'y': its batch axis is not the first; end the model with a Transpose";
+    expect(&turned, "unsupported_interface", message);
     let constant = Onnx::new(&[-1, 4]).random("w", &[4]).output("w");
     expect(&constant, "unsupported_interface", "'w': the output does not depend on any input");
     expect(
