@@ -1,4 +1,5 @@
-//! Benchmarks against peers, both measured in the same run on the same files.
+//! Benchmarks: the engine against its peers, both measured in the same run on the same files, and the gateway against
+//! the engine alone.
 
 use std::path::{Path, PathBuf};
 
@@ -19,12 +20,26 @@ pub(crate) enum What {
         #[arg(long)]
         only: Option<String>,
     },
+    /// What HTTP adds to a run: the engine alone, a request in this process, the same over loopback with its receipt.
+    /// Medians of 5000 runs each of a tiny model, a few seconds in all.
+    Gateway,
 }
 
 const MODELS: [&str; 6] = ["digits-mlp", "digits-cnn", "mlp-784-128-10", "lenet", "mobilenetv2", "resnet18"];
 
 pub(crate) fn run(what: &What) -> Result<()> {
-    let What::Engine { seconds, only } = what;
+    match what {
+        What::Engine { seconds, only } => engine(*seconds, only.as_deref()),
+        What::Gateway => gateway(),
+    }
+}
+
+fn gateway() -> Result<()> {
+    describe_machine()?;
+    process::cargo(&["run", "--quiet", "--release", "--package", "veracity-gateway", "--example", "overhead"])
+}
+
+fn engine(seconds: f64, only: Option<&str>) -> Result<()> {
     let root = process::root();
     let Some(python) = process::python("bench", &root.join("bench/requirements.txt"))? else {
         bail!("the benchmark needs Python 3, to run ONNX Runtime");
@@ -38,7 +53,7 @@ pub(crate) fn run(what: &What) -> Result<()> {
         "--package",
         "veracity-bench",
     ])?;
-    let bench = Bench { python, folder: process::work("bench-models"), seconds: *seconds };
+    let bench = Bench { python, folder: process::work("bench-models"), seconds };
     bench.prepare()?;
     describe_machine()?;
     println!(
@@ -56,7 +71,7 @@ pub(crate) fn run(what: &What) -> Result<()> {
         "MB f32",
         "MB int8"
     );
-    for model in MODELS.iter().filter(|m| only.as_ref().is_none_or(|only| m.contains(only.as_str()))) {
+    for model in MODELS.iter().filter(|m| only.is_none_or(|only| m.contains(only))) {
         for (batch, threads) in [(1, 1), (1, 2), (32, 1), (32, 2)] {
             bench.compare(model, batch, threads)?;
         }
@@ -173,7 +188,7 @@ impl Bench {
         let ours = target().join("release/veracity-bench");
         let file = self.file(&format!("{model}.vmodel"));
         let plain = self.measure(&ours, None, &file, shape, &[])?;
-        let traced = self.measure(&ours, None, &file, shape, &["--trace"])?;
+        let traced = self.measure(&ours, None, &file, shape, &["--trace", "checkpoints"])?;
         let ort = Some("bench/ort_bench.py");
         let f32 = self.measure(&self.python, ort, &self.source(model), shape, &[])?;
         let int8 = self.measure(&self.python, ort, &self.file(&format!("{model}.int8.onnx")), shape, &[])?;

@@ -33,7 +33,7 @@ enum Task {
         #[arg(long, default_value_t = 15)]
         seconds: u32,
     },
-    /// Measure against peers, side by side.
+    /// Measure the engine against peers, side by side, or the gateway against the engine.
     Bench {
         #[command(subcommand)]
         what: bench::What,

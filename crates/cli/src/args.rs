@@ -8,10 +8,10 @@ use crate::commands::{completions, demo, doctor, import, model, run, up, verify}
 
 const EXAMPLES: &str = "\
 First steps:
-  veracity demo                                     see everything once, in seconds
-  veracity import net.onnx --samples data.npz       turn an ONNX file into a model
+  veracity demo                                     see everything once
+  veracity import net.onnx --samples data.npz       convert an ONNX file
   veracity run net --input x.npz --receipt r.cose   run it, get a receipt
-  veracity verify r.cose                            run it again, compare every bit
+  veracity verify r.cose                            check it by running again
   veracity up                                       serve models over HTTP
 
 Exit status: 0 success, 1 not verified (or a doctor's FAIL), 2 bad input or usage, \
@@ -55,7 +55,9 @@ pub(crate) enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use std::fmt::Write as _;
+
+    use clap::{Command, CommandFactory};
 
     use super::*;
 
@@ -71,5 +73,55 @@ mod tests {
             let help = command.clone().render_long_help().to_string();
             assert!(help.contains("Example"), "{} has no example:\n{help}", command.get_name());
         }
+    }
+
+    /// The program and all commands below it, each with its whole name.
+    fn all_commands() -> Vec<Command> {
+        fn add(command: &Command, all: &mut Vec<Command>) {
+            all.push(command.clone());
+            command.get_subcommands().filter(|c| c.get_name() != "help").for_each(|c| add(c, all));
+        }
+        let mut root = Cli::command();
+        root.build();
+        let mut all = Vec::new();
+        add(&root, &mut all);
+        all
+    }
+
+    /// Clap wraps text to the terminal. Examples must not be wrapped, and text that is wrapped here already would be
+    /// wrapped twice.
+    #[test]
+    fn help_fits_every_terminal() {
+        for command in all_commands() {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = text.lines().filter(|line| line.starts_with("  "));
+            examples.for_each(|line| assert!(line.len() <= 80, "wider than a terminal: {line}"));
+            let is_prose = |line: &&str| !line.starts_with("  ") && !line.is_empty() && !line.ends_with(':');
+            let lines: Vec<&str> = text.lines().collect();
+            let broken = lines.windows(2).find(|pair| pair.iter().all(is_prose));
+            assert!(broken.is_none(), "{}: {broken:?}", command.get_name());
+        }
+    }
+
+    /// Set `UPDATE_DOCS=1` to write the page.
+    #[test]
+    fn the_reference_is_fresh() {
+        let mut page =
+            "# The command line\n\nWhat `veracity COMMAND --help` says, written by a test of `crates/cli`.\n"
+                .to_owned();
+        for command in all_commands() {
+            let name = command.get_bin_name().unwrap_or("veracity");
+            let asked =
+                Cli::command().term_width(100).try_get_matches_from(name.split(' ').chain(["--help"]));
+            let help = asked.unwrap_err().to_string();
+            let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
+            write!(page, "\n## `{name}`\n\n```text\n{}\n```\n", lines.join("\n")).unwrap();
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(found == page, "run: UPDATE_DOCS=1 cargo test -p veracity");
     }
 }

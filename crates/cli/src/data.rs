@@ -43,6 +43,22 @@ pub(crate) fn open_existing_store(global: &Global) -> Result<Option<Store>, Fail
     Store::open(folder).map(Some).map_err(|e| store_failure(&e))
 }
 
+/// No model can be `reference`, because there is no store to look in.
+///
+/// # Errors
+/// That of [`folder`].
+pub(crate) fn no_model(reference: &str, global: &Global) -> Result<Failure, Failure> {
+    let place = no_store(&folder(global)?);
+    let failure = store_failure(&StoreError::NotFound { reference: reference.to_owned() });
+    Ok(Failure { message: format!("{}: {place}", failure.message), ..failure })
+}
+
+/// Why a folder without a store has no models.
+pub(crate) fn no_store(folder: &Path) -> String {
+    let reason = if folder.exists() { "holds no store" } else { "does not exist" };
+    format!("{} {reason}", folder.display())
+}
+
 /// Whether the folder holds a store, of whatever version.
 pub(crate) fn is_store(folder: &Path) -> bool {
     folder.join("VERSION").exists()

@@ -4,11 +4,13 @@ mod args;
 mod commands;
 mod data;
 mod error;
+mod files;
 mod http;
 mod images;
 mod models;
 mod npz;
 mod oip;
+mod outcome;
 mod output;
 mod progress;
 mod runner;
@@ -17,7 +19,7 @@ mod statement;
 mod tensors;
 mod words;
 
-use std::process::ExitCode;
+use std::{io::stderr, process::ExitCode};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -25,7 +27,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     args::{Cli, Command},
     error::Failure,
-    output::Output,
+    output::{Colors, Output},
 };
 
 /// `verify` did not verify, or `doctor` found something that fails.
@@ -68,7 +70,8 @@ fn dispatch(cli: &Cli, out: Output) -> Result<bool, Failure> {
 fn log_to_stderr(command: &Command) {
     let level = if matches!(command, Command::Up(_)) { "info" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let ansi = Colors::of(&stderr()) != Colors::None;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(ansi).init();
 }
 
 /// Help and version go to stdout; a wrong usage is a failure like others, in JSON if that was asked for.

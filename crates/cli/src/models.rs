@@ -1,14 +1,19 @@
 //! The MODEL argument: a name or id in the store, a `.vmodel` file, or a folder with a model's parts.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
 };
 
 use veracity_graph::{Bundle, Manifest, ModelId};
-use veracity_store::{Store, StoreError};
+use veracity_store::Store;
 
-use crate::{args::Global, data, error::Failure};
+use crate::{args::Global, data, error::Failure, files};
+
+/// More than the longest head of a bundle, in bytes.
+pub(crate) const HEADER_BYTES_MAX: u64 = 128 << 10;
+const REPORT_BYTES_MAX: u64 = 16 << 20;
 
 /// The bytes of a model.
 #[derive(Debug)]
@@ -19,8 +24,8 @@ pub(crate) struct Found {
     pub(crate) name: String,
     /// All bytes.
     pub(crate) bundle: Bundle,
-    /// Accuracy report in JSON, if there is one.
-    pub(crate) report: Option<String>,
+    /// Accuracy report in JSON, if there is one; or why it cannot be read, which is no reason not to use the model.
+    pub(crate) report: Result<Option<String>, Failure>,
 }
 
 /// Finds what MODEL names. A text with a path separator or ending in `.vmodel` is a path; another one is looked for in
@@ -36,9 +41,7 @@ pub(crate) fn find(reference: &str, global: &Global) -> Result<Found, Failure> {
     match data::open_existing_store(global)?.map(|store| from_store(&store, reference)) {
         Some(Ok(found)) => Ok(found),
         Some(Err(failure)) if failure.code != "model_not_found" || !path.exists() => Err(failure),
-        None if !path.exists() => {
-            Err(data::store_failure(&StoreError::NotFound { reference: reference.to_owned() }))
-        }
+        None if !path.exists() => Err(data::no_model(reference, global)?),
         Some(Err(_)) | None => load_path(path),
     }
 }
@@ -54,28 +57,54 @@ fn is_path(reference: &str) -> bool {
 pub(crate) fn from_store(store: &Store, reference: &str) -> Result<Found, Failure> {
     let id = store.resolve(reference).map_err(|e| data::store_failure(&e))?;
     let bundle = store.get(&id).map_err(|e| data::store_failure(&e))?;
-    let report = store.report(&id).map_err(|e| data::store_failure(&e))?;
+    let report = store.report(&id).map_err(|e| data::store_failure(&e));
     let by_name = reference.parse::<veracity_store::Name>().is_ok();
     let name = if by_name { reference.to_owned() } else { id.to_string() };
-    let report = report.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let report = report.map(|report| report.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
     Ok(Found { id, name, bundle, report })
 }
 
 fn load_path(path: &Path) -> Result<Found, Failure> {
     let metadata = fs::metadata(path).map_err(|e| Failure::read(path, &e))?;
     if !metadata.is_dir() {
-        let bytes = fs::read(path).map_err(|e| Failure::read(path, &e))?;
+        let bytes = read_bundle(path).map_err(|e| Failure::read(path, &e))?;
         let bundle = Bundle::decode(&bytes).map_err(|e| damaged(&e).about(path))?;
-        return Ok(unnamed(bundle, None));
+        return Ok(unnamed(bundle, Ok(None)));
     }
-    let part = |name: &str| fs::read(path.join(name)).map_err(|e| Failure::read(&path.join(name), &e));
-    let manifest = Manifest::decode(&part("manifest")?).map_err(|e| damaged(&e).about(path))?;
-    let bundle = Bundle { manifest, graph: part("graph")?, weights: part("weights")? };
+    let part = |name: &str, size: u64| files::read_start(&path.join(name), size.saturating_add(1));
+    let manifest = part("manifest", HEADER_BYTES_MAX)?;
+    let manifest = Manifest::decode(&manifest).map_err(|e| damaged(&e).about(path))?;
+    let graph = part("graph", manifest.graph.size_bytes)?;
+    let weights = part("weights", manifest.weights.size_bytes)?;
+    let bundle = Bundle { manifest, graph, weights };
     bundle.check().map_err(|e| damaged(&e).about(path))?;
-    Ok(unnamed(bundle, fs::read_to_string(path.join("report.json")).ok()))
+    Ok(unnamed(bundle, read_report(&path.join("report.json"))))
 }
 
-fn unnamed(bundle: Bundle, report: Option<String>) -> Found {
+/// Reads as many bytes as the file's head announces and one more, which is refused when they are decoded.
+fn read_bundle(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(HEADER_BYTES_MAX).read_to_end(&mut bytes)?;
+    if let Ok(head) = Bundle::read_header(&bytes) {
+        let Manifest { graph, weights, .. } = head.manifest;
+        let size = [graph.size_bytes, weights.size_bytes, 1]
+            .into_iter()
+            .fold(head.size_bytes as u64, u64::saturating_add);
+        file.take(size.saturating_sub(bytes.len() as u64)).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+fn read_report(path: &Path) -> Result<Option<String>, Failure> {
+    match files::read(path, REPORT_BYTES_MAX) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(failure) if failure.code == "file_not_found" => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn unnamed(bundle: Bundle, report: Result<Option<String>, Failure>) -> Found {
     let id = bundle.model_id();
     Found { id, name: id.to_string(), bundle, report }
 }
@@ -91,48 +120,14 @@ pub(crate) fn damaged(error: &dyn std::fmt::Display) -> Failure {
 /// `file_not_writable`.
 pub(crate) fn write(path: &Path, bundle: &Bundle, report: Option<&str>) -> Result<(), Failure> {
     if path.extension().is_some_and(|e| e == "vmodel") {
-        return write_file(path, &bundle.encode());
+        return files::write(path, &bundle.encode());
     }
     fs::create_dir_all(path).map_err(|e| Failure::write(path, &e))?;
-    write_file(&path.join("graph"), &bundle.graph)?;
-    write_file(&path.join("weights"), &bundle.weights)?;
+    files::write(&path.join("graph"), &bundle.graph)?;
+    files::write(&path.join("weights"), &bundle.weights)?;
     if let Some(report) = report {
-        write_file(&path.join("report.json"), report.as_bytes())?;
+        files::write(&path.join("report.json"), report.as_bytes())?;
     }
     // Last, so that a folder with a manifest is whole.
-    write_file(&path.join("manifest"), &bundle.manifest.encode())
-}
-
-/// Writes a file that is there in full or not at all. What is no file (a pipe, `/dev/stdout`) is written to.
-///
-/// # Errors
-/// `file_not_writable`.
-pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
-        return fs::write(path, bytes).map_err(|e| Failure::write(path, &e));
-    }
-    let folder = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let write = || {
-        let mut file = tempfile::Builder::new().prefix(".veracity-").tempfile_in(&folder)?;
-        std::io::Write::write_all(&mut file, bytes)?;
-        make_readable(file.as_file())?;
-        file.persist(path).map_err(|e| e.error)?;
-        Ok(())
-    };
-    write().map_err(|e: std::io::Error| Failure::write(path, &e))
-}
-
-/// Temporary files are private; what the user asked for has the usual mode.
-#[cfg(unix)]
-fn make_readable(file: &fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_: &fs::File) -> std::io::Result<()> {
-    Ok(())
+    files::write(&path.join("manifest"), &bundle.manifest.encode())
 }

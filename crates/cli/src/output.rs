@@ -22,7 +22,7 @@ pub(crate) enum Paint {
     Yellow,
 }
 
-/// What stdout can show.
+/// What a stream can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Colors {
     /// Plain text: a file, a pipe, `NO_COLOR` or a dumb terminal.
@@ -34,11 +34,12 @@ pub(crate) enum Colors {
 }
 
 impl Colors {
-    fn detect() -> Self {
+    /// What this stream can show.
+    pub(crate) fn of(stream: &impl IsTerminal) -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
         let is =
             |name: &str, values: &[&str]| std::env::var(name).is_ok_and(|v| values.contains(&v.as_str()));
-        if !stdout().is_terminal() || set("NO_COLOR") || is("TERM", &["dumb", ""]) || !set("TERM") {
+        if !stream.is_terminal() || set("NO_COLOR") || is("TERM", &["dumb", ""]) || !set("TERM") {
             Self::None
         } else if is("COLORTERM", &["truecolor", "24bit"]) {
             Self::True
@@ -95,7 +96,7 @@ pub(crate) struct Output {
 impl Output {
     /// Output in words, or in JSON.
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, colors: if json { Colors::None } else { Colors::detect() } }
+        Self { json, colors: if json { Colors::None } else { Colors::of(&stdout()) } }
     }
 
     /// What stdout can show.

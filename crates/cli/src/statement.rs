@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use veracity_receipt::{Claims, Receipt, Verdict};
+use veracity_receipt::{Check, CheckName, Claims, Receipt, Tier, Verdict};
 
 use crate::words;
 
@@ -72,11 +72,11 @@ impl fmt::Display for Statement {
         )?;
         writeln!(f, "and gave   {}  ({})", short(&self.response_hash), words::size(self.response_bytes))?;
         if let Some(root) = &self.trace_root {
-            writeln!(f, "by way of  {}  (trace root over every step)", short(root))?;
+            writeln!(f, "by way of  {}  (trace root over its checkpoints)", short(root))?;
         }
         let macs = self.macs.map(|macs| format!(", {} multiply-accumulates", words::grouped(macs)));
-        let plural = if self.samples == 1 { "" } else { "s" };
-        writeln!(f, "usage      {} sample{plural}{}", self.samples, macs.unwrap_or_default())?;
+        let samples = words::count(self.samples, "sample");
+        writeln!(f, "usage      {samples}{}", macs.unwrap_or_default())?;
         write!(f, "signed     {} by {}", words::utc(self.issued_at), self.software)
     }
 }
@@ -90,9 +90,12 @@ pub(crate) struct Judgement {
     required: Vec<&'static str>,
     failed: Vec<&'static str>,
     unmet: Vec<&'static str>,
+    skipped: Vec<&'static str>,
+    /// Names of the receipt's model here; none if nobody looked.
+    model_names: Option<Vec<String>>,
+    warnings: Vec<String>,
+    conclusion: String,
     receipt: Option<Statement>,
-    #[serde(skip)]
-    text: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,31 +103,61 @@ struct Line {
     name: &'static str,
     outcome: &'static str,
     detail: String,
+    /// All of it in words.
+    #[serde(skip)]
+    text: String,
+}
+
+impl From<&Check> for Line {
+    fn from(check: &Check) -> Self {
+        let Check { name, outcome } = check;
+        let (detail, text) = (outcome.detail(), check.to_string());
+        Self { name: name.as_str(), outcome: outcome.label(), detail, text }
+    }
 }
 
 impl Judgement {
     /// A verdict, with what the receipt states if it could be read.
     pub(crate) fn new(verdict: &Verdict, receipt: Option<&Receipt>) -> Self {
-        let line = |check: &veracity_receipt::Check| Line {
-            name: check.name.as_str(),
-            outcome: check.outcome.label(),
-            detail: check.outcome.detail(),
-        };
         Self {
             verified: verdict.verified(),
-            tier: verdict.tier().map(veracity_receipt::Tier::as_str),
-            checks: verdict.checks().iter().map(line).collect(),
+            tier: verdict.tier().map(Tier::as_str),
+            checks: verdict.checks().iter().map(Line::from).collect(),
             required: verdict.required().iter().map(|n| n.as_str()).collect(),
-            failed: verdict.failed().map(veracity_receipt::CheckName::as_str).collect(),
-            unmet: verdict.unmet().map(veracity_receipt::CheckName::as_str).collect(),
+            failed: verdict.failed().map(CheckName::as_str).collect(),
+            unmet: verdict.unmet().map(CheckName::as_str).collect(),
+            skipped: verdict.skipped().map(CheckName::as_str).collect(),
+            model_names: None,
+            warnings: Vec::new(),
+            conclusion: verdict.conclusion(),
             receipt: receipt.map(Statement::from),
-            text: verdict.to_string(),
         }
+    }
+
+    /// Says what the receipt's model is called here, and warns if the name in the receipt means `namesake` here.
+    pub(crate) fn name_model(&mut self, names: Vec<String>, namesake: Option<String>) {
+        let known = match names.as_slice() {
+            [] => "which has no name here".to_owned(),
+            names => format!("known here as {}", names.join(", ")),
+        };
+        if let Some(line) = self.checks.iter_mut().find(|line| line.name == "model" && line.outcome == "PASS")
+        {
+            line.text = format!("{}, {known}", line.text);
+        }
+        if let (Some(id), Some(receipt)) = (namesake, &self.receipt) {
+            let claimed = &receipt.model_name;
+            self.warnings
+                .push(format!("the receipt calls its model '{claimed}'; here that is another model, {id}"));
+        }
+        self.model_names = Some(names);
     }
 }
 
+/// One line per check and warning, then the conclusion.
 impl fmt::Display for Judgement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        self.checks.iter().try_for_each(|line| writeln!(f, "{}", line.text))?;
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "WARN  name       {warning}"))?;
+        f.write_str(&self.conclusion)
     }
 }

@@ -47,10 +47,14 @@ impl Given {
     /// The tensors under the names of a model's inputs.
     ///
     /// # Errors
-    /// What has no name needs a model with one input; pictures need one that takes them.
+    /// What has no name needs a model with one input; pictures need one that takes them; and those of
+    /// [`Tensors::for_inputs`].
     pub(crate) fn named(self, graph: &Graph) -> Result<Tensors, Failure> {
         let (array, notes) = match self {
-            Self::Named(tensors) => return Ok(tensors),
+            Self::Named(tensors) => {
+                let inputs: Vec<String> = graph.inputs.iter().map(|input| input.name.clone()).collect();
+                return tensors.for_inputs(&inputs, "unknown_input");
+            }
             Self::Unnamed(array, notes) => (array, notes),
             Self::Pictures(paths) => {
                 let input = sole_input(graph)?;
@@ -60,6 +64,39 @@ impl Given {
         };
         Ok(Tensors { arrays: BTreeMap::from([(sole_input(graph)?.name.clone(), array)]), notes })
     }
+}
+
+impl Tensors {
+    /// Leaves out arrays that are no inputs, such as labels, with a note. Where an input is missing, such an array is
+    /// taken for a misspelt input instead.
+    ///
+    /// # Errors
+    /// `code` if there is an array that is no input while an input is missing.
+    pub(crate) fn for_inputs(mut self, inputs: &[String], code: &'static str) -> Result<Self, Failure> {
+        let missing: Vec<&String> = inputs.iter().filter(|input| !self.arrays.contains_key(*input)).collect();
+        let strays: Vec<String> = self.arrays.keys().filter(|name| !inputs.contains(name)).cloned().collect();
+        match (strays.as_slice(), missing.as_slice()) {
+            ([], _) => {}
+            (strays, []) => {
+                let names = quoted(strays);
+                self.notes.push(format!("ignored, because the model has no such input: {names}"));
+            }
+            (strays, [first, ..]) => {
+                let (strays, missing) = (quoted(strays), quoted(&missing));
+                let message = format!("the file has {strays}, but the model takes {missing}");
+                let fix =
+                    format!("did you mean {missing}? rename the array: numpy.savez(file, {first}=array)");
+                return Err(Failure::input(code, message, fix));
+            }
+        }
+        self.arrays.retain(|name, _| inputs.contains(name));
+        Ok(self)
+    }
+}
+
+/// Names in quotes, with commas.
+fn quoted(names: &[impl std::fmt::Display]) -> String {
+    names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
 }
 
 fn sole_input(graph: &Graph) -> Result<&veracity_graph::Input, Failure> {
@@ -90,5 +127,46 @@ pub(crate) fn npz_failure(path: &Path, error: &NpzError) -> Failure {
     match error {
         NpzError::Io(error) => Failure::read(path, error),
         _ => Failure::input(error.code(), error, error.fix()).about(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use veracity_graph::ArrayData;
+
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    fn tensors(names: &[&str]) -> Tensors {
+        let array = || Array { shape: vec![0], data: ArrayData::F32(Vec::new()) };
+        let arrays = names.iter().map(|name| ((*name).to_owned(), array())).collect();
+        Tensors { arrays, notes: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_no_input_is_left_out_with_a_note() {
+        let cases: [(&[&str], &[&str]); 3] = [
+            (&["a", "b"], &[]),
+            (&["a", "b", "label"], &["ignored, because the model has no such input: 'label'"]),
+            (&["a", "b", "x", "y"], &["ignored, because the model has no such input: 'x', 'y'"]),
+        ];
+        for (found, notes) in cases {
+            let fitted = tensors(found).for_inputs(&names(&["b", "a"]), "code").unwrap();
+            assert_eq!(fitted.arrays.keys().collect::<Vec<_>>(), ["a", "b"]);
+            assert_eq!(fitted.notes, notes);
+        }
+        // That an input is missing is said by who reads the request.
+        assert!(tensors(&["a"]).for_inputs(&names(&["a", "b"]), "code").unwrap().notes.is_empty());
+    }
+
+    #[test]
+    fn a_misspelt_input_is_refused_with_a_hint() {
+        let failure = tensors(&["a", "imgae"]).for_inputs(&names(&["a", "image"]), "code").unwrap_err();
+        let expected = "error[code]: the file has 'imgae', but the model takes 'image'\n  \
+                        fix: did you mean 'image'? rename the array: numpy.savez(file, image=array)";
+        assert_eq!(failure.to_string(), expected);
     }
 }

@@ -25,6 +25,12 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// A number of things, such as `1 model` or `2 models`.
+pub(crate) fn count(number: impl TryInto<u64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// Seconds since 1970 as a date and time in UTC, such as `2026-11-20 21:18:00 UTC`.
 pub(crate) fn utc(unix_s: u64) -> String {
     let (days, second) = (unix_s / 86_400, unix_s % 86_400);
@@ -69,6 +75,8 @@ mod tests {
         }
         assert_eq!(size(u64::MAX), "18446744073.7 GB");
         assert_eq!([0, 999, 1000, 7_850_112].map(grouped), ["0", "999", "1 000", "7 850 112"]);
+        let models = [0, 1, 2, 1000].map(|n: usize| count(n, "model"));
+        assert_eq!(models, ["0 models", "1 model", "2 models", "1 000 models"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Measures what HTTP, receipt and log add to a run: `cargo run --release -p veracity-gateway --example overhead`.
+//! Measures what HTTP, receipt and log add to a run: `cargo xtask bench gateway`.
 //!
 //! With the argument `serve` it only serves the small model as `tiny`, for clients written elsewhere.
 #![expect(clippy::print_stdout, reason = "a program")]
@@ -49,7 +49,7 @@ fn main() -> std::io::Result<()> {
     };
     let arrays = protocol::decode(&request).expect("the request is valid").inputs;
     let batches = loaded.model().graph().encode_inputs(&arrays).expect("the inputs fit");
-    let engine = median(|| drop(loaded.engine().run(&batches, false)));
+    let engine = median(|| drop(loaded.engine().run(&batches, None)));
     let execution = median(|| drop(execute(&loaded, &request, &Limits::default(), true)));
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;

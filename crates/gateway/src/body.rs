@@ -175,7 +175,7 @@ pub(crate) async fn pump<T: Send + 'static>(
         }
     };
     drop(sender);
-    let result = job.await.map_err(|_| ApiError::Internal { what: "a job panicked" })?;
+    let result = job.await.map_err(|_| ApiError::Internal)?;
     // The reason why the body ended explains more than what the job made of it.
     failure.map_or(result, Err)
 }

@@ -11,7 +11,7 @@ pub struct Config {
     pub engine: Options,
     /// What one request may ask for.
     pub limits: Limits,
-    /// Whether receipts commit to every value of the run.
+    /// Whether receipts commit to the checkpoints of the run.
     pub trace: bool,
     /// Whether models may be uploaded, renamed and removed over HTTP. There is no authentication: beyond loopback this
     /// should be false.

@@ -2,6 +2,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use veracity_receipt::DecodeError;
 use veracity_store::{NameError, PutError, ReceiptLogError, StoreError};
 use veracity_worker::{LoadError, Refusal, RequestError};
 
@@ -64,10 +65,12 @@ pub(crate) enum ApiError {
     Store(#[from] StoreError),
     #[error("the receipt of this answer cannot be kept, so there is no answer: {0}")]
     Receipts(#[from] ReceiptLogError),
+    #[error("the receipt that is kept here is none of this version: {0}")]
+    KeptReceipt(#[from] DecodeError),
     #[error("the stored model cannot be run here: {0}")]
     Load(#[from] LoadError),
-    #[error("the server has a defect: {what}")]
-    Internal { what: &'static str },
+    #[error("the server has a defect: a job panicked; its log says where, please report it")]
+    Internal,
 }
 
 /// Seconds after which a refused client may try again.
@@ -107,8 +110,9 @@ impl ApiError {
             Self::ReceiptNotFound { .. } => refusal::RECEIPT_NOT_FOUND,
             Self::Store(error) | Self::Receipts(ReceiptLogError::Store(error)) => store_refusal(error),
             Self::Receipts(_) => refusal::STORE_FAILED,
+            Self::KeptReceipt(_) => refusal::STORE_CORRUPT,
             Self::Load(_) => refusal::MODEL_UNUSABLE,
-            Self::Internal { .. } => refusal::INTERNAL,
+            Self::Internal => refusal::INTERNAL,
         }
     }
 }
@@ -136,5 +140,25 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That a full disk is this error of the store is shown by the store's own tests, which fill it at every write.
+    #[test]
+    fn a_full_disk_is_told_to_the_client() {
+        let full = || StoreError::DiskFull { path: "tmp".into() };
+        let errors = [
+            ApiError::from(full()),
+            ApiError::from(PutError::from(full())),
+            ApiError::from(ReceiptLogError::from(full())),
+        ];
+        for error in errors {
+            assert_eq!(error.refusal().code, "disk_full");
+            assert_eq!(error.into_response().status(), StatusCode::INSUFFICIENT_STORAGE);
+        }
     }
 }

@@ -139,7 +139,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let shared = Arc::clone(shared);
     let done = tokio::task::spawn_blocking(move || job(&shared)).await;
-    done.map_err(|_| ApiError::Internal { what: "a job panicked" })?
+    done.map_err(|_| ApiError::Internal)?
 }
 
 impl Shared {
@@ -158,5 +158,25 @@ impl Shared {
             receipts: self.receipts.len() as u64,
             bodies_bytes: self.bodies_units() as u64 * BUDGET_UNIT_BYTES,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+
+    /// A defect costs one request, not the server.
+    #[tokio::test]
+    async fn a_job_that_panics_is_an_internal_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path()).unwrap());
+        let gateway = Gateway::new(store, ExecutorKey::from_seed(&[1; 32]), Config::default()).unwrap();
+        let error = blocking(&gateway.shared, |_| -> Result<(), ApiError> { panic!("a defect") });
+        let error = error.await.unwrap_err();
+        assert_eq!(error.refusal().code, "internal");
+        assert_eq!(error.into_response().status(), 500);
+        assert!(blocking(&gateway.shared, |_| Ok(())).await.is_ok());
     }
 }

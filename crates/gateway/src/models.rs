@@ -11,7 +11,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use veracity_graph::{Manifest, Part};
-use veracity_store::{Entry, Name};
+use veracity_store::{Entry, Name, StoreError};
 
 use crate::{
     body::{BodyLimits, buffer, pump},
@@ -112,8 +112,12 @@ pub(crate) async fn show(
     blocking(&shared, move |shared| {
         let id = shared.store.resolve(&path.reference)?;
         let manifest = shared.store.manifest(&id)?;
-        let report =
-            shared.store.report(&id)?.and_then(|report| serde_json::from_slice::<Value>(&report).ok());
+        let (report, report_error) = match shared.store.report(&id) {
+            Ok(report) => (report.and_then(|text| serde_json::from_slice::<Value>(&text).ok()), None),
+            // A model is as good as before when its report is damaged.
+            Err(error @ StoreError::Corrupt { .. }) => (None, Some(error.to_string())),
+            Err(error) => return Err(error.into()),
+        };
         let loaded = shared.models.get(&shared.store, &id)?;
         let names: Vec<Name> = shared
             .store
@@ -129,6 +133,7 @@ pub(crate) async fn show(
             "inputs": loaded.inputs().iter().map(tensor_json).collect::<Vec<_>>(),
             "outputs": loaded.outputs().iter().map(tensor_json).collect::<Vec<_>>(),
             "report": report,
+            "report_error": report_error,
         })))
     })
     .await
@@ -192,11 +197,11 @@ pub(crate) async fn remove(
     check_writable(&shared, &headers)?;
     blocking(&shared, move |shared| {
         let removed = shared.store.remove(&path.reference)?;
-        if removed.model {
-            shared.models.forget(&removed.id);
+        if let Some(id) = removed.id.filter(|_| removed.model) {
+            shared.models.forget(&id);
         }
-        let names = names_json(&removed.names);
-        Ok(Json(json!({ "id": removed.id.to_string(), "names": names, "model_removed": removed.model })))
+        let (id, names) = (removed.id.map(|id| id.to_string()), names_json(&removed.names));
+        Ok(Json(json!({ "id": id, "names": names, "model_removed": removed.model })))
     })
     .await
 }

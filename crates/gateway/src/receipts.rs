@@ -31,9 +31,7 @@ pub(crate) async fn receipt(
     .await?;
     let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if accepts.split(',').any(|kind| kind.split(';').next().map(str::trim) == Some("application/json")) {
-        let receipt =
-            Receipt::decode(&bytes).map_err(|_| ApiError::Internal { what: "a kept receipt is invalid" })?;
-        return Ok(Json(receipt_json(&receipt)).into_response());
+        return Ok(Json(receipt_json(&Receipt::decode(&bytes)?)).into_response());
     }
     let mut response = bytes.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));

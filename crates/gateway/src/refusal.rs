@@ -1,15 +1,5 @@
-use veracity_worker::Refusal;
-
-macro_rules! refusals {
-    ($($name:ident = $code:literal, $status:literal, $local:literal, $meaning:literal;)*) => {
-        $(pub(crate) const $name: Refusal =
-            Refusal { code: $code, status: $status, local: $local, meaning: $meaning };)*
-        /// Refusals of the server itself; those of inference requests are [`veracity_worker::REFUSALS`].
-        pub const REFUSALS: &[Refusal] = &[$($name),*];
-    };
-}
-
-refusals! {
+veracity_worker::refusals! {
+    /// Refusals of the server itself; those of inference requests are [`veracity_worker::REFUSALS`].
     UNKNOWN_ROUTE = "unknown_route", 404, true, "There is nothing at this path; see `/openapi.json`.";
     METHOD_NOT_ALLOWED = "method_not_allowed", 405, true, "The path has other methods; see `/openapi.json`.";
     INVALID_PATH = "invalid_path", 400, true, "The path is not UTF-8.";

@@ -65,12 +65,13 @@ pub(crate) fn schemas() -> Value {
         })),
         "Uploaded": object(&["id", "name"], json!({ "id": id, "name": optional(text()) })),
         "Identified": object(&["id"], json!({ "id": id })),
-        "Removed": object(&["id", "names", "model_removed"], json!({ "id": id, "names": list(text()), "model_removed": truth() })),
+        "Removed": object(&["id", "names", "model_removed"], json!({ "id": optional(text()), "names": list(text()), "model_removed": truth() })),
         "ModelList": object(&["models"], json!({ "models": list(object(&["id", "names", "size_bytes", "error"], json!({
             "id": id, "names": list(text()), "size_bytes": integer(), "error": optional(text()),
         }))) })),
-        "Model": object(&["id", "names", "manifest", "inputs", "outputs", "report"], json!({
+        "Model": object(&["id", "names", "manifest", "inputs", "outputs", "report", "report_error"], json!({
             "id": id, "names": list(text()), "inputs": list(schema("Tensor")), "outputs": list(schema("Tensor")), "report": any(),
+            "report_error": optional(text()),
             "manifest": object(&["graph", "weights", "provenance"], json!({
                 "graph": part(), "weights": part(),
                 "provenance": object(&["converter", "format", "source", "options", "samples"], json!({

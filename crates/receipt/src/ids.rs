@@ -70,7 +70,7 @@ id! {
     ResponseHash
 }
 id! {
-    /// Commitment to every operator's output in one run. Opaque here; the trace format defines it.
+    /// Commitment to the checkpoints of one run. Opaque here; the trace format defines it.
     TraceRoot
 }
 id! {

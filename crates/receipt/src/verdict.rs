@@ -110,6 +110,12 @@ impl Outcome {
     pub const fn is_fail(&self) -> bool {
         matches!(self, Self::Fail(_))
     }
+
+    /// Whether the check was not made.
+    #[must_use]
+    pub const fn is_skip(&self) -> bool {
+        matches!(self, Self::Skip(_))
+    }
 }
 
 /// One line of a verdict.
@@ -195,6 +201,11 @@ impl Verdict {
         self.checks.iter().filter(|check| check.outcome.is_fail()).map(|check| check.name)
     }
 
+    /// Checks that were not made, required or not.
+    pub fn skipped(&self) -> impl Iterator<Item = CheckName> {
+        self.checks.iter().filter(|check| check.outcome.is_skip()).map(|check| check.name)
+    }
+
     /// Required checks that did not pass.
     pub fn unmet(&self) -> impl Iterator<Item = CheckName> {
         self.required.iter().copied().filter(|name| !self.passed(*name))
@@ -206,11 +217,24 @@ impl Verdict {
         self.passed(CheckName::Decode) && self.failed().next().is_none() && self.unmet().next().is_none()
     }
 
-    /// What the receipt's own evidence supports: never more than was checked here, and nothing once a check failed.
+    /// What the receipt's own evidence supports; nothing unless the receipt is verified, so that the label never says
+    /// more than was checked here.
     #[must_use]
     pub fn tier(&self) -> Option<Tier> {
-        let signed = self.passed(CheckName::Decode) && self.passed(CheckName::Signature);
-        (signed && self.failed().next().is_none()).then_some(Tier::Signed)
+        (self.verified() && self.passed(CheckName::Signature)).then_some(Tier::Signed)
+    }
+
+    /// The conclusion in one line, with what it leaves open: VERIFIED does not hide what was skipped.
+    #[must_use]
+    pub fn conclusion(&self) -> String {
+        let (failed, unmet, skipped) = (list(self.failed()), list(self.unmet()), list(self.skipped()));
+        let tier = self.tier().map_or("none", Tier::as_str);
+        match (self.verified(), failed.is_empty(), skipped.is_empty()) {
+            (true, _, true) => format!("VERIFIED (tier: {tier})"),
+            (true, _, false) => format!("VERIFIED (tier: {tier}), except what was skipped: {skipped}"),
+            (false, true, _) => format!("NOT VERIFIED: required but not passed: {unmet}"),
+            (false, false, _) => format!("NOT VERIFIED: failed: {failed}"),
+        }
     }
 
     fn passed(&self, name: CheckName) -> bool {
@@ -218,17 +242,14 @@ impl Verdict {
     }
 }
 
+fn list(names: impl Iterator<Item = CheckName>) -> String {
+    names.map(CheckName::as_str).collect::<Vec<_>>().join(", ")
+}
+
 /// One line per check, then the conclusion.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.checks.iter().try_for_each(|check| writeln!(f, "{check}"))?;
-        let list = |names: Vec<CheckName>| names.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", ");
-        let (failed, unmet) = (list(self.failed().collect()), list(self.unmet().collect()));
-        let tier = self.tier().map_or("none", Tier::as_str);
-        match (self.verified(), failed.is_empty()) {
-            (true, _) => write!(f, "VERIFIED (tier: {tier})"),
-            (false, false) => write!(f, "NOT VERIFIED (tier: {tier}): failed: {failed}"),
-            (false, true) => write!(f, "NOT VERIFIED (tier: {tier}): required but not passed: {unmet}"),
-        }
+        f.write_str(&self.conclusion())
     }
 }

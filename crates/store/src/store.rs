@@ -14,7 +14,7 @@ use crate::{
 
 const VERSION_LINE: &str = "veracity store 1\n";
 const REMEDY_MODEL: &str = "remove the model with `veracity model rm` and import or pull it again";
-const REMEDY_NAME: &str = "remove the name with `veracity model rm` and set it again";
+const REMEDY_NAME: &str = "remove the name with `veracity model rm`, or import or pull its model again";
 const REMEDY_REPORT: &str = "import the model again to measure it again";
 
 /// A folder of models, shared by processes. See the crate's page for what it promises.
@@ -46,8 +46,8 @@ impl Entry {
 /// What [`Store::remove`] removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removed {
-    /// The model that the reference named.
-    pub id: ModelId,
+    /// The model that the reference named; none for a damaged name, which pointed at no model.
+    pub id: Option<ModelId>,
     /// Names that are gone.
     pub names: Vec<Name>,
     /// Whether the model itself is gone.
@@ -179,6 +179,17 @@ impl Store {
         Ok(self.ids()?.into_iter().map(entry).collect())
     }
 
+    /// Ids of all models, in order. Nothing of them is read.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn ids(&self) -> Result<Vec<ModelId>, StoreError> {
+        let files = read_dir(&self.root.join("models"))?;
+        let mut ids: Vec<_> = files.iter().filter_map(|file| Digest::from_hex(file)).map(ModelId).collect();
+        ids.sort();
+        Ok(ids)
+    }
+
     /// All names with the ids that they point at, in order. A damaged name is left out, logged, and refused by
     /// [`Store::resolve`].
     ///
@@ -196,6 +207,16 @@ impl Store {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// What is wrong with the names that [`Store::names`] leaves out.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if they cannot be listed.
+    pub fn damaged_names(&self) -> Result<Vec<StoreError>, StoreError> {
+        let files = read_dir(&self.root.join("names"))?;
+        let names = files.iter().filter_map(|file| file.parse::<Name>().ok());
+        Ok(names.filter_map(|name| self.read_name(&name).err()).collect())
     }
 
     /// Points `name` at a stored model, whatever it pointed at before. Durable when it returns.
@@ -249,13 +270,14 @@ impl Store {
         let scratch = self.scratch()?;
         let _lock = self.exclusive()?;
         let name = reference.parse::<Name>().ok();
-        let resolved = self.resolve(reference);
-        if let (Err(StoreError::Corrupt { .. }), Some(name)) = (&resolved, &name) {
+        let id = match (self.resolve(reference), &name) {
             // The name points nowhere: removing it is the remedy.
-            self.remove_names(std::slice::from_ref(name))?;
-            return resolved.map(|id| Removed { id, names: Vec::new(), model: false });
-        }
-        let id = resolved?;
+            (Err(StoreError::Corrupt { .. }), Some(name)) => {
+                self.remove_names(std::slice::from_ref(name))?;
+                return Ok(Removed { id: None, names: vec![name.clone()], model: false });
+            }
+            (resolved, _) => resolved?,
+        };
         let mut names: Vec<Name> =
             self.names()?.into_iter().filter(|(_, target)| *target == id).map(|(name, _)| name).collect();
         let others = name.is_some_and(|name| {
@@ -268,7 +290,7 @@ impl Store {
             self.disk.rename(&self.model_dir(&id), &scratch.path.join("removed"))?;
             self.disk.sync_dir(&self.root.join("models"))?;
         }
-        Ok(Removed { id, names, model: !others })
+        Ok(Removed { id: Some(id), names, model: !others })
     }
 
     fn remove_names(&self, names: &[Name]) -> Result<(), StoreError> {
@@ -306,13 +328,6 @@ impl Store {
     /// Not by rename: an empty or missing file is written again, and there is nothing before it to lose.
     fn write_version(&self, path: PathBuf) -> Result<(), StoreError> {
         self.disk.write_file(path, VERSION_LINE.as_bytes())
-    }
-
-    fn ids(&self) -> Result<Vec<ModelId>, StoreError> {
-        let files = read_dir(&self.root.join("models"))?;
-        let mut ids: Vec<_> = files.iter().filter_map(|file| Digest::from_hex(file)).map(ModelId).collect();
-        ids.sort();
-        Ok(ids)
     }
 
     fn read_name(&self, name: &Name) -> Result<Option<ModelId>, StoreError> {

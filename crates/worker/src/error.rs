@@ -243,7 +243,8 @@ impl RequestError {
             Self::Inputs(BatchError::Type { .. }) => refusal::WRONG_DATATYPE,
             Self::Inputs(BatchError::Shape { .. }) => refusal::WRONG_SHAPE,
             Self::Inputs(BatchError::Range { .. }) => refusal::OUT_OF_RANGE,
-            Self::Inputs(_) => refusal::INVALID_INPUT,
+            // What a later graph version may add; this one has nothing that is not named above.
+            Self::Inputs(_) => refusal::INVALID_REQUEST,
             Self::Run(RunError::TooLarge { .. }) => refusal::RUN_TOO_LARGE,
             Self::Run(_) => refusal::RUN_REFUSED,
             Self::AnswerNotFinite { .. } => refusal::ANSWER_NOT_FINITE,

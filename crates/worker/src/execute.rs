@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use veracity_engine::TraceKind;
 use veracity_graph::{Array, ArrayData};
 use veracity_receipt::{Request, TraceRoot, Usage};
 
@@ -27,7 +28,7 @@ impl Default for Limits {
 pub struct Answer {
     /// The response, a pure function of model and request.
     pub response: ResponseBytes,
-    /// Commitment to the run, if it was asked for.
+    /// Commitment to the checkpoints of the run, if it was asked for.
     pub trace_root: Option<TraceRoot>,
     /// What was consumed.
     pub usage: Usage,
@@ -54,7 +55,7 @@ pub fn execute(
     if samples > limits.samples_max {
         return Err(RequestError::TooManySamples { max: limits.samples_max, found: samples });
     }
-    let run = loaded.engine().run(&batches, trace)?;
+    let run = loaded.engine().run(&batches, trace.then_some(TraceKind::Checkpoints))?;
     let arrays: BTreeMap<String, Array> = graph.decode_outputs(&run.outputs).into_iter().collect();
     arrays.iter().try_for_each(|(name, array)| check_finite(name, array))?;
     let tensor = |(name, binary): &(&'_ str, bool)| {
@@ -68,7 +69,7 @@ pub fn execute(
         samples: samples as u64,
         input_bytes: request.body.len() as u64,
         output_bytes: response.body.len() as u64,
-        macs: None,
+        macs: run.macs,
     };
     Ok(Answer { response, trace_root: run.trace.map(|t| TraceRoot::from_bytes(t.root())), usage })
 }

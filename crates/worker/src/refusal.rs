@@ -11,16 +11,20 @@ pub struct Refusal {
     pub meaning: &'static str,
 }
 
+/// Declares a constant per refusal and the table `REFUSALS` of them all; the gateway has one too.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! refusals {
-    ($($name:ident = $code:literal, $status:literal, $local:literal, $meaning:literal;)*) => {
-        $(pub(crate) const $name: Refusal =
-            Refusal { code: $code, status: $status, local: $local, meaning: $meaning };)*
-        /// All refusals of an inference request, as `docs/spec/inference-protocol.md`, section 6 lists them.
-        pub const REFUSALS: &[Refusal] = &[$($name),*];
+    ($(#[$doc:meta])* $($name:ident = $code:literal, $status:literal, $local:literal, $meaning:literal;)*) => {
+        $(pub(crate) const $name: $crate::Refusal =
+            $crate::Refusal { code: $code, status: $status, local: $local, meaning: $meaning };)*
+        $(#[$doc])*
+        pub const REFUSALS: &[$crate::Refusal] = &[$($name),*];
     };
 }
 
 refusals! {
+    /// All refusals of an inference request, as `docs/spec/inference-protocol.md`, section 6 lists them.
     JSON_LENGTH = "json_length", 400, false, "The JSON length exceeds the body.";
     MALFORMED_JSON = "malformed_json", 400, false, "The JSON part is not JSON in UTF-8.";
     INVALID_REQUEST = "invalid_request", 400, false, "A field is missing, unknown, repeated or of another type.";
@@ -45,7 +49,6 @@ refusals! {
     WRONG_DATATYPE = "wrong_datatype", 400, false, "The model takes another datatype for this input.";
     WRONG_SHAPE = "wrong_shape", 400, false, "The model takes another shape for this input.";
     OUT_OF_RANGE = "out_of_range", 400, false, "An integer is outside what the model takes.";
-    INVALID_INPUT = "invalid_input", 400, false, "The model refuses the inputs for another reason, which the text gives.";
     RUN_REFUSED = "run_refused", 422, false, "An operator of the model refuses the values or shapes that follow from the inputs.";
     ANSWER_NOT_FINITE = "answer_not_finite", 422, false, "The model's answer overflows to infinity.";
     INVALID_NAME = "invalid_name", 400, false, "The model name cannot stand in a receipt.";

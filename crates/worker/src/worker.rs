@@ -23,8 +23,8 @@ pub struct Inference {
 }
 
 impl Worker {
-    /// A worker that signs with `key`. With `trace`, receipts commit to every value of the run, so that disputes can
-    /// open it.
+    /// A worker that signs with `key`. With `trace`, receipts commit to the checkpoints of the run, from which a dispute
+    /// can start.
     #[must_use]
     pub fn new(key: ExecutorKey, limits: Limits, trace: bool) -> Self {
         Self { key, limits, trace }

@@ -5,7 +5,7 @@ use crate::{args::Cli, output::Output};
 
 const EXAMPLES: &str = "\
 Examples:
-  veracity completions bash > ~/.local/share/bash-completion/completions/veracity
+  veracity completions bash >> ~/.bash_completion
   veracity completions zsh  > ~/.zfunc/_veracity
   veracity completions fish > ~/.config/fish/completions/veracity.fish";
 

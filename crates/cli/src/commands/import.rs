@@ -7,6 +7,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
+use veracity_graph::{BatchError, ModelError};
 use veracity_importer::{
     Activations, ImportError, Imported, Options, OutputAccuracy, Progress as Step, Report, Samples, Scheme,
 };
@@ -16,12 +17,16 @@ use crate::{
     args::Global,
     data,
     error::Failure,
-    models,
+    files, models,
+    npz::Tensors,
     output::Output,
     progress::{Progress, Unit},
     tensors::Given,
     words,
 };
+
+/// No ONNX file is larger: protobuf messages end at 2 GiB.
+const ONNX_BYTES_MAX: u64 = 2 << 30;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,9 +36,10 @@ Examples:
   veracity import net.onnx --out net.vmodel
 
 Samples are an .npz with one array per input of the model, under the input's ONNX name, the first axis counting the \
-samples; or an .npy or a folder of .png, .jpg and .bmp pictures for a model with one input. Pictures must have the \
-model's size, are divided by 255 and laid out [batch, channel, row, column]. With samples the scales are static and the \
-accuracy against the original is measured; without, rows are scaled at run time and nothing is measured.";
+samples (other arrays are ignored, with a note); or an .npy or a folder of .png, .jpg and .bmp pictures for a model with \
+one input. Pictures must have the model's size, are divided by 255 and laid out [batch, channel, row, column]. With \
+samples the scales are static and the accuracy against the original is measured; without, rows are scaled at run time \
+and nothing is measured.";
 
 /// Convert an ONNX model to exact integers and measure what that costs in accuracy.
 #[derive(Debug, Args)]
@@ -92,11 +98,7 @@ pub(crate) fn execute(args: &ImportArgs, global: &Global, out: Output) -> Result
     let onnx = read_source(&args.file)?;
     let progress = Progress::new(out.is_json(), "reading", Unit::Steps);
     let options = Options { activations: args.activations.into(), scheme: args.scheme.into() };
-    let (samples, mut notes) = match &args.samples {
-        Some(path) => samples(path, &onnx, &options).map(|(samples, notes)| (Some(samples), notes))?,
-        None => (None, Vec::new()),
-    };
-    let imported = convert(&args.file, &onnx, samples.as_ref(), &options, &progress)?;
+    let (imported, mut notes) = convert_file(args, &onnx, &options, &progress)?;
     drop(progress);
     keep(&imported, name.as_ref(), args.out.as_deref(), global)?;
     notes.extend(doubts(&imported.report));
@@ -123,7 +125,7 @@ fn doubts(report: &Report) -> impl Iterator<Item = String> + '_ {
 
 /// An empty file would be a protobuf message without fields, which says nothing useful.
 fn read_source(file: &Path) -> Result<Vec<u8>, Failure> {
-    let onnx = std::fs::read(file).map_err(|e| Failure::read(file, &e))?;
+    let onnx = files::read(file, ONNX_BYTES_MAX)?;
     if onnx.is_empty() {
         let message = format!("{} is empty", file.display());
         return Err(Failure::input("not_onnx", message, "export the model again, or copy the file again"));
@@ -131,54 +133,93 @@ fn read_source(file: &Path) -> Result<Vec<u8>, Failure> {
     Ok(onnx)
 }
 
+/// Converts on the samples that were given; also gives what was changed in them.
+fn convert_file(
+    args: &ImportArgs,
+    onnx: &[u8],
+    options: &Options,
+    progress: &Progress,
+) -> Result<(Imported, Vec<String>), Failure> {
+    let failure = |error: &ImportError| import_failure(error).about(&args.file);
+    let convert = |samples: Option<&Samples>| convert(onnx, samples, options, progress);
+    let Some(path) = &args.samples else {
+        return convert(None).map(|imported| (imported, Vec::new())).map_err(|e| failure(&e));
+    };
+    let mut tensors = read_samples(path, onnx, options)?;
+    let imported = match convert(Some(&tensors.arrays)) {
+        // Only the importer knows the inputs. What is none, such as labels, is left out.
+        Err(ImportError::Samples(BatchError::UnknownInput { expected, .. })) => {
+            tensors = tensors.for_inputs(&expected, "bad_samples").map_err(|f| f.about(path))?;
+            convert(Some(&tensors.arrays))
+        }
+        done => done,
+    };
+    Ok((imported.map_err(|e| failure(&e))?, tensors.notes))
+}
+
 /// Converts with a progress bar.
 ///
 /// # Errors
-/// The importer's refusals, with its codes.
+/// The importer's refusals; see [`import_failure`].
 pub(crate) fn convert(
-    file: &Path,
     onnx: &[u8],
     samples: Option<&Samples>,
     options: &Options,
     progress: &Progress,
-) -> Result<Imported, Failure> {
+) -> Result<Imported, ImportError> {
     let mut show = |step| match step {
         Step::Reading | Step::Writing => {}
         Step::Calibrating { done, total } => progress.update("measuring ranges", done as u64, total as u64),
         Step::Measuring { done, total } => progress.update("comparing with f32", done as u64, total as u64),
     };
-    veracity_importer::import(onnx, samples, options, &mut show).map_err(|e| import_failure(&e).about(file))
+    veracity_importer::import(onnx, samples, options, &mut show)
 }
 
-fn import_failure(error: &ImportError) -> Failure {
+/// What the importer refused, for users. Who meets a limit is told how to stay within it; who meets what should not
+/// happen is asked to report it.
+pub(crate) fn import_failure(error: &ImportError) -> Failure {
     let fix = match error {
         ImportError::NotOnnx { .. } => "give a whole ONNX file; external data files are not read",
         ImportError::Opset { .. } => "export the model again with an operator set in that range",
         ImportError::UnsupportedOperator { .. } | ImportError::UnsupportedUse { .. } => {
             "change that node before export, or simplify the model with onnxsim"
         }
+        ImportError::UndefinedTensor { .. } | ImportError::BadTensor { .. } => {
+            "export the model again, as a single file that onnx.checker accepts"
+        }
+        ImportError::Interface { .. } | ImportError::Model(ModelError::Name { .. }) => {
+            "change the inputs and outputs of the model before export"
+        }
         ImportError::Samples(_) | ImportError::NoSamples => {
             "name the arrays after the model's inputs, the first axis counting the samples"
         }
         ImportError::StaticNeedsSamples => "give --samples, or leave --scheme at auto",
         ImportError::OutOfRange { .. } => "scale the model's inputs down, or use the dynamic scheme",
+        ImportError::Model(ModelError::AccumulatorOverflow { .. }) => {
+            "use --activations i8, or split that layer into narrower ones"
+        }
+        ImportError::Model(ModelError::SumsWork { .. }) => "give that layer weights of its own",
+        ImportError::Model(ModelError::Op { .. }) => {
+            "check the shapes at that node with onnx.checker and shape inference, or make its tensors smaller"
+        }
+        ImportError::Model(ModelError::NotEncodable { .. }) => "export a smaller model",
+        ImportError::Run { .. } => "give samples of another shape, or smaller ones",
         _ => "export the model again; if it runs in ONNX Runtime, please report this",
     };
     Failure::input(error.code(), error, fix)
 }
 
 /// Samples under the names of the model's inputs. What has no names needs the model, so that is read first.
-fn samples(path: &Path, onnx: &[u8], options: &Options) -> Result<(Samples, Vec<String>), Failure> {
-    let tensors = match Given::read(path)? {
-        Given::Named(tensors) => tensors,
+fn read_samples(path: &Path, onnx: &[u8], options: &Options) -> Result<Tensors, Failure> {
+    match Given::read(path)? {
+        Given::Named(tensors) => Ok(tensors),
         unnamed => {
             let options = Options { scheme: Scheme::Auto, ..*options };
             let model = veracity_importer::import(onnx, None, &options, &mut |_| ())
                 .map_err(|e| import_failure(&e))?;
-            unnamed.named(model.model.graph())?
+            unnamed.named(model.model.graph())
         }
-    };
-    Ok((tensors.arrays, tensors.notes))
+    }
 }
 
 /// The name that was given, or one made of the file's.
@@ -265,6 +306,27 @@ impl From<Scales> for Scheme {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Only what should not happen is to be reported.
+    #[test]
+    fn limits_are_not_reported() {
+        let text = || "x".to_owned();
+        let limits = [
+            ImportError::BadTensor { tensor: text(), reason: text() },
+            ImportError::UndefinedTensor { node: text(), tensor: text() },
+            ImportError::Interface { name: text(), reason: text() },
+            ImportError::Model(ModelError::AccumulatorOverflow { node: text(), worst: 9, limit: 8 }),
+            ImportError::Model(ModelError::SumsWork { node: text() }),
+            ImportError::Model(ModelError::NotEncodable { list_max: 1 }),
+            ImportError::Run { reason: text() },
+        ];
+        let asks = |error: &ImportError| import_failure(error).fix.contains("please report");
+        for error in limits {
+            assert!(!asks(&error), "{error}");
+        }
+        assert!(asks(&ImportError::Model(ModelError::WeightsSize { expected: 1, found: 2 })));
+        assert!(asks(&ImportError::Model(ModelError::UndefinedValue { place: text(), value: 1 })));
+    }
 
     #[test]
     fn names_come_from_files() {

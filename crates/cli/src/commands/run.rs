@@ -1,8 +1,7 @@
-use std::{fmt, path::PathBuf, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
 use clap::Args;
-use serde::Serialize;
-use veracity_graph::{Array, ArrayData};
+use veracity_graph::Array;
 use veracity_receipt::{Receipt, Request};
 use veracity_worker::{
     Inference, Limits, LoadedModel, RequestError, ResponseBytes, Worker, protocol::PROTOCOL,
@@ -13,8 +12,9 @@ use crate::{
     commands::verify::sibling,
     data,
     error::Failure,
-    models, npz,
+    files, models, npz,
     oip::{self, Message},
+    outcome::{Outcome, Tensor},
     output::Output,
     progress::{Progress, Unit},
     runner::EngineArgs,
@@ -29,9 +29,10 @@ Examples:
   veracity run digits-cnn --input x.npz --output y.npz --receipt r.cose
   veracity run ./net.vmodel --input photo.png --isa scalar --threads 1
 
-The input is an .npz with one array per input of the model, under its ONNX name and with the batch as first axis; or an \
-.npy, a picture or a folder of pictures for a model with one input. --receipt r.cose also writes r.cose.request and \
-r.cose.response, the exact bytes that were hashed; `veracity verify r.cose` finds them.";
+The input is an .npz with one array per input of the model, under its ONNX name and with the batch as first axis (other \
+arrays are ignored, with a note); or an .npy, a picture or a folder of pictures for a model with one input. --receipt \
+r.cose also writes r.cose.request and r.cose.response, the exact bytes that were hashed; `veracity verify r.cose` finds \
+them.";
 
 /// Run a model on this machine and sign a receipt for the answer.
 #[derive(Debug, Args)]
@@ -50,36 +51,6 @@ pub(crate) struct RunArgs {
     receipt: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineArgs,
-}
-
-/// Most values of one output that are shown.
-const SHOWN_MAX: usize = 1000;
-
-/// What a run gave.
-#[derive(Debug, Serialize)]
-struct Outcome {
-    model_id: String,
-    elapsed_us: u128,
-    outputs: Vec<Tensor>,
-    receipt: Option<Statement>,
-    notes: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Tensor {
-    name: String,
-    #[serde(rename = "type")]
-    elem: String,
-    shape: Vec<usize>,
-    /// Row-major; nothing if there are more than a thousand.
-    values: Option<Values>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Values {
-    F32(Vec<f32>),
-    I64(Vec<i64>),
 }
 
 /// Runs `veracity run`.
@@ -103,6 +74,7 @@ pub(crate) fn execute(args: &RunArgs, global: &Global, out: Output) -> Result<()
         model_id: loaded.id().to_string(),
         elapsed_us,
         outputs: outputs.into_iter().map(Tensor::from).collect(),
+        output: args.output.clone(),
         receipt: answer.receipt.as_ref().map(Statement::from),
         notes: tensors.notes,
     });
@@ -148,53 +120,12 @@ fn write_files(
     if let Some(path) = &args.output {
         let mut bytes = std::io::Cursor::new(Vec::new());
         npz::write(&mut bytes, outputs).map_err(|e| Failure::outside(e.code(), &e, e.fix()))?;
-        models::write_file(path, &bytes.into_inner())?;
+        files::write(path, &bytes.into_inner())?;
     }
     if let (Some(path), Some(receipt)) = (&args.receipt, &answer.receipt) {
-        models::write_file(&sibling(path, "request"), request)?;
-        models::write_file(&sibling(path, "response"), &answer.response.body)?;
-        models::write_file(path, &receipt.encode())?;
+        files::write(&sibling(path, "request"), request)?;
+        files::write(&sibling(path, "response"), &answer.response.body)?;
+        files::write(path, &receipt.encode())?;
     }
     Ok(())
-}
-
-impl From<(String, Array)> for Tensor {
-    fn from((name, array): (String, Array)) -> Self {
-        let elem = array.elem().to_string();
-        let few = array.len() <= SHOWN_MAX;
-        let values = match array.data {
-            ArrayData::F32(v) => Values::F32(v),
-            ArrayData::I32(v) => Values::I64(v.into_iter().map(i64::from).collect()),
-            ArrayData::I64(v) => Values::I64(v),
-        };
-        Self { name, elem, shape: array.shape, values: Some(values).filter(|_| few) }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for tensor in &self.outputs {
-            writeln!(f, "{}  {} {:?}", words::printable(&tensor.name), tensor.elem, tensor.shape)?;
-            match &tensor.values {
-                Some(values) => write_rows(f, values, tensor.shape.first().copied().unwrap_or(1))?,
-                None => writeln!(f, "  (more than {SHOWN_MAX} values; see --output)")?,
-            }
-        }
-        match &self.receipt {
-            Some(receipt) => write!(f, "receipt\n  {}", receipt.to_string().replace('\n', "\n  ")),
-            None => {
-                write!(f, "in {} us, without a receipt; ask for one with --receipt FILE", self.elapsed_us)
-            }
-        }
-    }
-}
-
-/// One line per sample.
-fn write_rows(f: &mut fmt::Formatter<'_>, values: &Values, n: usize) -> fmt::Result {
-    let texts: Vec<String> = match values {
-        Values::F32(v) => v.iter().map(|x| format!("{x:.4}")).collect(),
-        Values::I64(v) => v.iter().map(ToString::to_string).collect(),
-    };
-    let columns = (texts.len() / n.max(1)).max(1);
-    texts.chunks(columns).try_for_each(|row| writeln!(f, "  {}", row.join(" ")))
 }

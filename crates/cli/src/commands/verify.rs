@@ -1,17 +1,14 @@
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use veracity_receipt::{ExecutorId, Materials, Policy, RECEIPT_BYTES_MAX, Receipt, Reexecutor};
+use veracity_receipt::{Claims, ExecutorId, Materials, Policy, RECEIPT_BYTES_MAX, Receipt, Reexecutor};
 use veracity_worker::{Auditor, Limits, LoadedModel};
 
 use crate::{
     args::Global,
     data,
     error::Failure,
+    files,
     models::{self, Found},
     output::Output,
     progress::{Progress, Unit},
@@ -22,15 +19,18 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  veracity verify r.cose                        with r.cose.request and .response beside it
-  veracity verify r.cose --request asked.bin --response got.bin --model net.vmodel
-  veracity verify r.cose --executor 3d40..660c  only this executor will do
-  veracity verify r.cose --json
+  veracity verify r.cose
+  veracity verify r.cose --request sent.bin --response got.bin
+  veracity verify r.cose --model net.vmodel --json
 
 A receipt is verified when no check FAILs and signature, model, request and execution PASS; a SKIP never counts as a \
-PASS. The model is taken from the store by the id in the receipt unless --model is given.
+PASS, and the conclusion names what was skipped. Without --model the model is taken from the store by the id in the \
+receipt; the line `model` says which names it has there. Without --executor anyone may have signed.
 
 Exit status: 0 verified, 1 not verified, 2 bad input.";
+
+/// Bodies of up to this many bytes are read even if the receipt claims fewer, so that the verdict names both hashes.
+const BODY_BYTES_UNCLAIMED: u64 = 64 << 20;
 
 /// Check a receipt offline: believe nobody, run the model again, compare every bit.
 #[derive(Debug, Args)]
@@ -56,11 +56,17 @@ pub(crate) struct VerifyArgs {
 
 /// Runs `veracity verify`; `false` if the receipt is not verified.
 pub(crate) fn execute(args: &VerifyArgs, global: &Global, out: Output) -> Result<bool, Failure> {
-    let receipt = read_receipt(&args.receipt)?;
-    let request = body(args.request.as_deref(), &args.receipt, "request")?;
-    let response = body(args.response.as_deref(), &args.receipt, "response")?;
+    // At most one byte more than receipts have: a larger file is refused by its verdict, not read.
+    let receipt = files::read_start(&args.receipt, RECEIPT_BYTES_MAX as u64 + 1)?;
+    let decoded = Receipt::decode(&receipt).ok();
+    let usage = decoded.as_ref().map(|receipt| receipt.claims().usage);
+    let body = |named: &Option<PathBuf>, kind, claimed: Option<u64>| {
+        body(named.as_deref(), &args.receipt, kind, claimed.unwrap_or(0).max(BODY_BYTES_UNCLAIMED))
+    };
+    let request = body(&args.request, "request", usage.map(|usage| usage.input_bytes))?;
+    let response = body(&args.response, "response", usage.map(|usage| usage.output_bytes))?;
     let progress = Progress::new(out.is_json(), "running the model again", Unit::Steps);
-    let model = model(args, &receipt, global)?;
+    let model = model(args, decoded.as_ref(), global)?;
     let evidence = Evidence {
         receipt: &receipt,
         request: request.as_deref(),
@@ -68,8 +74,11 @@ pub(crate) fn execute(args: &VerifyArgs, global: &Global, out: Output) -> Result
         model: model.as_ref(),
         executor: args.executor,
     };
-    let judgement = judge(evidence);
+    let mut judgement = judge(evidence);
     drop(progress);
+    if let Some((names, namesake)) = decoded.and_then(|receipt| local_names(receipt.claims(), global)) {
+        judgement.name_model(names, namesake);
+    }
     out.result(&judgement);
     Ok(judgement.verified)
 }
@@ -107,24 +116,20 @@ pub(crate) fn judge(evidence: Evidence<'_>) -> Judgement {
     Judgement::new(&verdict, receipt.as_ref())
 }
 
-/// At most one byte more than receipts have: a larger file is refused by its verdict, not read.
-fn read_receipt(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(RECEIPT_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
-    read.map_err(|e| Failure::read(path, &e))?;
-    Ok(bytes)
-}
-
 /// The body in the file that was named, or in the one beside the receipt if it is there.
-fn body(named: Option<&Path>, receipt: &Path, kind: &str) -> Result<Option<Vec<u8>>, Failure> {
+fn body(
+    named: Option<&Path>,
+    receipt: &Path,
+    kind: &str,
+    bytes_max: u64,
+) -> Result<Option<Vec<u8>>, Failure> {
     let beside = sibling(receipt, kind);
     let path = match named {
         Some(path) => path,
         None if beside.is_file() => &beside,
         None => return Ok(None),
     };
-    std::fs::read(path).map(Some).map_err(|e| Failure::read(path, &e))
+    files::read(path, bytes_max).map(Some)
 }
 
 /// `RECEIPT.request` or `RECEIPT.response`.
@@ -136,11 +141,15 @@ pub(crate) fn sibling(receipt: &Path, kind: &str) -> PathBuf {
 }
 
 /// The model that was named; else the receipt's, if the store has it.
-fn model(args: &VerifyArgs, receipt: &[u8], global: &Global) -> Result<Option<LoadedModel>, Failure> {
-    let found = match (&args.model, Receipt::decode(receipt)) {
+fn model(
+    args: &VerifyArgs,
+    receipt: Option<&Receipt>,
+    global: &Global,
+) -> Result<Option<LoadedModel>, Failure> {
+    let found = match (&args.model, receipt) {
         (Some(reference), _) => Some(models::find(reference, global)?),
-        (None, Ok(receipt)) => stored(&receipt.claims().model_id.to_string(), global)?,
-        (None, Err(_)) => None,
+        (None, Some(receipt)) => stored(&receipt.claims().model_id.to_string(), global)?,
+        (None, None) => None,
     };
     found.map(|found| args.engine.load(found.bundle)).transpose()
 }
@@ -152,4 +161,18 @@ fn stored(id: &str, global: &Global) -> Result<Option<Found>, Failure> {
         Err(failure) if failure.code == "model_not_found" => Ok(None),
         found => found.map(Some),
     }
+}
+
+/// The names here of the receipt's model, and the id of another model that has the receipt's name for it here. Nothing
+/// if the store cannot be read: who brings the model along needs none.
+fn local_names(claims: &Claims, global: &Global) -> Option<(Vec<String>, Option<String>)> {
+    let own = claims.model_id.to_string();
+    let names = match data::open_existing_store(global).ok()? {
+        Some(store) => store.names().ok()?,
+        None => Vec::new(),
+    };
+    let names = names.into_iter().map(|(name, id)| (name.to_string(), id.to_string()));
+    let (ours, others): (Vec<_>, Vec<_>) = names.partition(|(_, id)| *id == own);
+    let namesake = others.into_iter().find(|(name, _)| *name == claims.parameters.model_name);
+    Some((ours.into_iter().map(|(name, _)| name).collect(), namesake.map(|(_, id)| id)))
 }

@@ -35,5 +35,7 @@ fn the_demo_in_json() {
     for score in json["held_out"].as_array().unwrap() {
         let (right, total) = (score["right"].as_u64().unwrap(), score["total"].as_u64().unwrap());
         assert!(right * 100 >= total * 97, "{score}");
+        let share = |key: &str| score[key].as_f64().unwrap();
+        assert!(share("f32_agreement") >= 0.99 && share("f32_cosine") >= 0.999, "{score}");
     }
 }

@@ -13,9 +13,11 @@ fn import_run_verify() {
     {
         verdict.line("PASS", check);
     }
-    assert!(verdict.stdout.ends_with("VERIFIED (tier: signed)\n"), "{verdict:?}");
+    let conclusion = "VERIFIED (tier: signed), except what was skipped: executor";
+    assert!(verdict.stdout.ends_with(&format!("\n{conclusion}\n")), "{verdict:?}");
     let json = home.run(&["verify", "r.cose", "--json"]).ok().json();
-    assert_eq!(json["verified"], true);
+    assert_eq!((&json["verified"], &json["tier"]), (&true.into(), &"signed".into()));
+    assert_eq!((&json["conclusion"], &json["skipped"][0]), (&conclusion.into(), &"executor".into()));
     assert_eq!(json["checks"].as_array().unwrap().len(), 10);
     assert_eq!(json["receipt"]["model_name"], "mlp");
 }
@@ -70,7 +72,84 @@ fn verification_needs_no_store() {
     assert_eq!(without.status, 1, "{without:?}");
     without.line("SKIP", "model");
     without.line("SKIP", "execution");
-    assert!(without.stdout.contains("NOT VERIFIED"), "a SKIP is no PASS: {without:?}");
+    let conclusion = "\nNOT VERIFIED: required but not passed: model, execution\n";
+    assert!(without.stdout.ends_with(conclusion), "a SKIP is no PASS: {without:?}");
+    assert!(
+        home.run(&["verify", "r.cose", "--json"]).json()["tier"].is_null(),
+        "no label without the checks"
+    );
+}
+
+/// What was not checked is said where the eye ends.
+#[test]
+fn the_conclusion_names_what_was_skipped() {
+    let home = Home::with_receipt();
+    fs::remove_file(home.path("r.cose.response")).unwrap();
+    let done = home.run(&["verify", "r.cose"]).ok();
+    let conclusion = "\nVERIFIED (tier: signed), except what was skipped: executor, response\n";
+    assert!(done.stdout.ends_with(conclusion), "{done:?}");
+    let executor = home.run(&["verify", "r.cose", "--json"]).json()["receipt"]["executor"].clone();
+    let done = home.run(&["verify", "r.cose", "--executor", executor.as_str().unwrap()]).ok();
+    assert!(
+        done.stdout.ends_with("\nVERIFIED (tier: signed), except what was skipped: response\n"),
+        "{done:?}"
+    );
+}
+
+/// The receipt pins the model by its id; what that id is called here is the reader's affair, and is said.
+#[test]
+fn verification_says_what_the_model_is_called_here() {
+    let home = Home::with_receipt();
+    let done = home.run(&["verify", "r.cose"]).ok();
+    assert!(done.line("PASS", "model").ends_with(", known here as mlp"), "{done:?}");
+    assert!(!done.stdout.contains("WARN"), "{done:?}");
+    // The name moves to another model.
+    let onnx = model_file("digits-mlp.onnx");
+    let import = home.run(&["import", text(&onnx), "--name", "mlp", "--json"]).ok().json();
+    let other = import["model_id"].as_str().unwrap();
+    let done = home.run(&["verify", "r.cose"]).ok();
+    assert!(done.line("PASS", "model").ends_with(", which has no name here"), "{done:?}");
+    let warning = format!("the receipt calls its model 'mlp'; here that is another model, {other}");
+    assert!(done.line("WARN", "name").ends_with(&warning), "{done:?}");
+    let json = home.run(&["verify", "r.cose", "--json"]).ok().json();
+    assert_eq!((&json["model_names"], &json["warnings"][0]), (&serde_json::json!([]), &warning.into()));
+}
+
+/// Files without an end are refused, not read.
+#[cfg(unix)]
+#[test]
+fn verification_reads_no_more_than_it_needs() {
+    let home = Home::with_receipt();
+    for (args, code) in [
+        (["--request", "/dev/zero"], "file_too_large"),
+        (["--response", "/dev/zero"], "file_too_large"),
+        (["--model", "/dev/zero"], "model_damaged"),
+    ] {
+        let done = home.run(&[&["verify", "r.cose", "--json"], &args[..]].concat());
+        assert_eq!(done.status, 2, "{done:?}");
+        assert_eq!(done.json()["error"]["code"], code, "{args:?}");
+    }
+    home.run(&["verify", "/dev/zero"]).line("FAIL", "decode");
+}
+
+/// The images that no training saw come with their labels, which are no input.
+#[test]
+fn arrays_that_are_no_inputs_are_ignored_with_a_note() {
+    let home = Home::with_mlp();
+    let (onnx, test) = (model_file("digits-mlp.onnx"), model_file("digits-test.npz"));
+    let done = home.run(&["run", "mlp", "--input", text(&test)]).ok();
+    assert_eq!(done.stderr, "note: ignored, because the model has no such input: 'label'\n");
+    for line in
+        ["logits  f32 [540, 10]", "  sample 4  largest: ", "  and 535 more samples", "  --output FILE.npz"]
+    {
+        assert!(done.stdout.lines().any(|l| l.starts_with(line)), "no line '{line}' in {done:?}");
+    }
+    let done = home.run(&["run", "mlp", "--input", text(&test), "--output", "y.npz", "--json"]).ok().json();
+    assert_eq!(done["output"], "y.npz");
+    assert_eq!(done["outputs"][0]["largest"].as_array().unwrap().len(), 5);
+    assert!(done["notes"][0].as_str().unwrap().contains("'label'"), "{done}");
+    let import = home.run(&["import", text(&onnx), "--samples", text(&test), "--json"]).ok().json();
+    assert!(import["notes"][0].as_str().unwrap().contains("'label'"), "{import}");
 }
 
 #[test]

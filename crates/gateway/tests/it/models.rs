@@ -37,6 +37,26 @@ fn a_model_is_uploaded_used_downloaded_and_removed() {
     assert_eq!(server.get("/v1/models").json()["models"].as_array().unwrap().len(), 1);
 }
 
+/// What is damaged beside a model does not hide it, and can be mended over HTTP.
+#[test]
+fn a_damaged_report_or_name_is_no_obstacle() {
+    let server = Server::start(config());
+    let id = bundle(1).model_id().to_string();
+    std::fs::write(server.store.root().join("models").join(&id).join("report"), b"x").unwrap();
+    let shown = server.get("/v1/models/tiny").json();
+    assert_eq!((&shown["id"], &shown["report"]), (&id.as_str().into(), &serde_json::Value::Null));
+    assert!(shown["report_error"].as_str().unwrap().contains("report is corrupt"), "{shown}");
+    assert_eq!(server.send("PUT", "/v1/models/tiny/report", &[], b"{\"n\":3}").status, 200);
+    assert_eq!(server.get("/v1/models/tiny").json()["report_error"], serde_json::Value::Null);
+
+    std::fs::write(server.store.root().join("names/lost"), b"x").unwrap();
+    assert_eq!(server.get("/v1/models/lost").code(), (500, "store_corrupt".to_owned()));
+    let removed = server.send("DELETE", "/v1/models/lost", &[], b"").json();
+    let expected = serde_json::json!({ "id": null, "names": ["lost"], "model_removed": false });
+    assert_eq!(removed, expected);
+    assert_eq!(server.get("/v1/models/lost").code(), (404, "model_not_found".to_owned()));
+}
+
 #[test]
 fn metadata_is_what_clients_of_the_protocol_expect() {
     let server = Server::start(config());

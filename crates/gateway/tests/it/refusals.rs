@@ -2,14 +2,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::Write as _,
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use veracity_gateway::{Config, Gateway, REFUSALS, StartError, openapi};
-use veracity_graph::Part;
+use veracity_graph::{Bundle, ModelId, Part};
 use veracity_receipt::ExecutorKey;
-use veracity_store::Store;
+use veracity_store::{ReceiptLimits, Store};
 
 use crate::{
     fixture::bundle,
@@ -91,21 +92,28 @@ fn every_code_is_reached_with_its_status() {
     note(&slow.infer(&[], large_batch(60_000).as_bytes()), "run_timeout");
     let full = Server::start(Config { bodies_bytes_max: 0, body_bytes_max: 0, ..config() });
     note(&full.infer(&[], b""), "malformed_json");
-    reached_elsewhere(&mut reached);
+    // Codes of inference requests are the worker's.
+    reached.retain(|code, _| REFUSALS.iter().any(|r| r.code == code));
 
     let root = server.store.root().to_owned();
     let twin = root.join("models").join(format!("{}{}", &one[..60], "0000"));
     fs::create_dir(&twin).unwrap();
     note_on(&mut reached, &server.get(&format!("/v1/models/{}", &one[..16])), "ambiguous_reference");
+    // A model that the store would not have taken, put there by another program.
+    note_on(
+        &mut reached,
+        &server.get(&format!("/v2/models/{}/ready", plant(&root, &short))),
+        "model_unusable",
+    );
     fs::write(root.join("models").join(&one).join("weights"), b"x").unwrap();
     note_on(&mut reached, &server.get(&format!("/v1/models/{one}/bundle")), "store_corrupt");
     fs::remove_dir_all(root.join("models")).unwrap();
     note_on(&mut reached, &server.get("/v1/models"), "store_failed");
 
     let all: BTreeSet<&str> = REFUSALS.iter().map(|r| r.code).collect();
-    // A full disk and a model that loads nowhere need a broken machine; `internal` needs a defect.
     let unreached: Vec<_> = all.iter().filter(|code| !reached.contains_key(**code)).copied().collect();
-    assert_eq!(unreached, ["disk_full", "internal", "model_unusable", "overloaded", "request_timeout"]);
+    // The first two need a broken machine or program and are reached beside the code, the others in `limits`.
+    assert_eq!(unreached, ["disk_full", "internal", "overloaded", "request_timeout"]);
     for (code, status) in &reached {
         let row = REFUSALS.iter().find(|r| r.code == code).unwrap();
         assert_eq!(row.status, *status, "{code}");
@@ -123,15 +131,48 @@ fn large_batch(n: usize) -> String {
     )
 }
 
-/// `overloaded` and `request_timeout` are in `limits`; codes of inference requests are the worker's.
-fn reached_elsewhere(reached: &mut BTreeMap<String, u16>) {
-    reached.retain(|code, _| REFUSALS.iter().any(|r| r.code == code));
+/// Writes the parts of a bundle where the store keeps them, unchecked; gives the id.
+fn plant(root: &Path, bundle: &Bundle) -> ModelId {
+    let id = bundle.model_id();
+    let folder = root.join("models").join(id.to_string());
+    fs::create_dir(&folder).unwrap();
+    for (file, bytes) in
+        [("manifest", &bundle.manifest.encode()), ("graph", &bundle.graph), ("weights", &bundle.weights)]
+    {
+        fs::write(folder.join(file), bytes).unwrap();
+    }
+    id
 }
 
 fn note_on(reached: &mut BTreeMap<String, u16>, reply: &Reply, expected: &str) {
     let (status, code) = reply.code();
     assert_eq!(code, expected, "{reply:?}");
     reached.insert(code, status);
+}
+
+#[test]
+fn an_answer_whose_receipt_cannot_be_kept_is_no_answer() {
+    let receipts = ReceiptLimits { size_bytes_max: 16, ..ReceiptLimits::default() };
+    let tiny = Server::start(Config { receipts, ..config() });
+    let reply = tiny.infer(&[], JSON.as_bytes());
+    assert_eq!(reply.code(), (500, "store_failed".to_owned()));
+    assert!(reply.json()["error"].as_str().unwrap().contains("so there is no answer"), "{reply:?}");
+    // The file of the first segment is taken by something else.
+    let server = Server::start(config());
+    fs::create_dir(server.store.root().join("receipts/0000000000000000.log")).unwrap();
+    assert_eq!(server.infer(&[], JSON.as_bytes()).code(), (500, "store_failed".to_owned()));
+}
+
+#[test]
+fn a_kept_receipt_of_another_version_is_not_shown_as_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.receipt_log(ReceiptLimits::default()).unwrap().append(&[7; 32], b"of tomorrow").unwrap();
+    let server = Server::start_in(dir, config());
+    let path = format!("/v1/receipts/{}", "07".repeat(32));
+    assert_eq!(server.get(&path).body, b"of tomorrow", "its bytes are given as they are");
+    let json = server.send("GET", &path, &[("accept", "application/json")], b"");
+    assert_eq!(json.code(), (500, "store_corrupt".to_owned()));
 }
 
 #[test]

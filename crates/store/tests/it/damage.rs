@@ -1,6 +1,6 @@
 use std::fs;
 
-use veracity_store::{Store, StoreError};
+use veracity_store::{Name, Removed, Store, StoreError};
 
 use crate::fixture::bundle;
 
@@ -75,13 +75,20 @@ fn a_damaged_model_hides_no_other_and_can_be_removed() {
 #[test]
 fn a_name_without_its_model_is_refused_and_can_be_removed() {
     let (dir, store) = stored();
-    let name = dir.path().join("names").join("tiny");
+    let name: Name = "tiny".parse().unwrap();
     for bad in ["0".repeat(64) + "\n", bundle(1).model_id().to_string(), String::new()] {
-        fs::write(&name, &bad).unwrap();
+        fs::write(dir.path().join("names/tiny"), &bad).unwrap();
         assert!(matches!(store.resolve("tiny"), Err(StoreError::Corrupt { .. })), "{bad:?}");
+        assert_eq!(store.names().unwrap(), [], "{bad:?}");
+        let damage = store.damaged_names().unwrap();
+        assert!(
+            matches!(damage.as_slice(), [StoreError::Corrupt { path, .. }] if path.ends_with("names/tiny"))
+        );
+        let removed = store.remove("tiny").unwrap();
+        assert_eq!(removed, Removed { id: None, names: vec![name.clone()], model: false });
+        assert!(matches!(store.resolve("tiny"), Err(StoreError::NotFound { .. })));
     }
-    assert!(matches!(store.remove("tiny"), Err(StoreError::Corrupt { .. })), "says that it was damaged");
-    assert!(matches!(store.resolve("tiny"), Err(StoreError::NotFound { .. })), "and is gone");
+    assert!(store.contains(&bundle(1).model_id()), "no model goes with it");
 }
 
 #[test]

@@ -1,6 +1,8 @@
-use veracity_engine::Options;
-use veracity_receipt::{CheckName, Claims, ExecutorKey, Materials, Outcome, Policy, Receipt, Run, verify};
-use veracity_worker::{Auditor, Inference, Limits, LoadedModel, Worker};
+use veracity_engine::{Options, TraceKind};
+use veracity_receipt::{
+    CheckName, Claims, ExecutorKey, Materials, Outcome, Policy, Receipt, Run, TraceRoot, Usage, verify,
+};
+use veracity_worker::{Auditor, Inference, Limits, LoadedModel, Worker, protocol};
 
 use crate::{
     fixture::bundle,
@@ -53,6 +55,42 @@ fn a_false_response_is_found_by_running_again() {
     let materials = Materials { request: Some(request), reexecutor: Some(&auditor), ..Materials::default() };
     assert!(outcome(&receipt, &materials, CheckName::Signature).is_pass());
     assert!(outcome(&receipt, &materials, CheckName::Execution).is_fail());
+}
+
+/// The verdict on one check of a receipt of the worker's after a change of its claims, signed again.
+fn changed(change: impl FnOnce(&mut Claims), check: CheckName) -> Outcome {
+    let loaded = loaded();
+    let request = request(JSON.as_bytes(), None);
+    let honest = worker().infer(&loaded, &request, 0).unwrap().receipt;
+    let mut claims = honest.claims().clone();
+    change(&mut claims);
+    let receipt = Receipt::sign(claims, &ExecutorKey::from_seed(&[2; 32])).unwrap();
+    let auditor = Auditor::new(&loaded);
+    let materials = Materials { request: Some(request), reexecutor: Some(&auditor), ..Materials::default() };
+    outcome(&receipt, &materials, check)
+}
+
+#[test]
+fn multiply_accumulates_are_counted_and_compared() {
+    // Two samples of a product of 3 x 4 weights.
+    let honest = changed(|claims| assert_eq!(claims.usage.macs, Some(24)), CheckName::Usage);
+    assert!(honest.is_pass(), "{honest:?}");
+    let more = changed(|claims| claims.usage.macs = Some(25), CheckName::Usage);
+    assert!(more.is_fail() && more.detail().contains("macs 25, the run has"), "{}", more.detail());
+    let unclaimed = changed(|claims| claims.usage = Usage { macs: None, ..claims.usage }, CheckName::Usage);
+    assert!(unclaimed.is_pass(), "what nobody claims is not false");
+}
+
+/// The root of a receipt is that of the checkpoints, and no other.
+#[test]
+fn another_trace_is_found_by_running_again() {
+    assert!(changed(|_| {}, CheckName::Trace).is_pass());
+    let loaded = loaded();
+    let decoded = protocol::decode(&request(JSON.as_bytes(), None)).unwrap();
+    let batches = loaded.model().graph().encode_inputs(&decoded.inputs).unwrap();
+    let run = loaded.engine().run(&batches, Some(TraceKind::Full)).unwrap();
+    let full = TraceRoot::from_bytes(run.trace.unwrap().root());
+    assert!(changed(|claims| claims.trace_root = Some(full), CheckName::Trace).is_fail());
 }
 
 #[test]

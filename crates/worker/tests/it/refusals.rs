@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
-use veracity_graph::{Bundle, Decoding, Model, Scale};
+use veracity_graph::{Bundle, Decoding, Model, Node, Scale};
+use veracity_ops::{DimSpec, Op, Reshape};
 use veracity_receipt::ExecutorKey;
 use veracity_worker::{Limits, LoadedModel, REFUSALS, RequestError, Worker, execute};
 
@@ -287,6 +288,25 @@ fn an_answer_beyond_floats_is_refused() {
     assert_eq!(error.to_string(), "output 'y' of the model is not finite at position 0");
 }
 
+/// A model with a free extent may have an operator that takes some of its values only.
+#[test]
+fn an_operator_that_refuses_the_shapes_is_a_refusal() {
+    let mut graph = tiny_model(1).graph().clone();
+    let copy = &mut graph.outputs[1].value;
+    let pair = Op::Reshape(Reshape { dims: vec![DimSpec::Fixed(2), DimSpec::Fixed(1)] });
+    graph.nodes.push(Node { name: "pair".to_owned(), op: pair, inputs: vec![*copy] });
+    copy.0 += 1;
+    let model = Model::new(graph, tiny_model(1).weights().to_vec()).unwrap();
+    let bundle = Bundle::new(&model, bundle(1).manifest.provenance);
+    let loaded =
+        LoadedModel::load(bundle, &veracity_engine::Options { threads: 1, ..Default::default() }).unwrap();
+    let run = |body: &str| execute(&loaded, &request(body.as_bytes(), None), &Limits::default(), false);
+    assert!(run(JSON).is_ok(), "two ids are a pair");
+    let error = run(&inputs(&[X, IDS])).unwrap_err();
+    assert_eq!((error.refusal().code, error.refusal().local), ("run_refused", false));
+    assert!(error.to_string().starts_with("node 'pair': Reshape: "), "{error}");
+}
+
 #[test]
 fn a_name_that_no_receipt_can_hold_is_refused() {
     let worker = Worker::new(ExecutorKey::from_seed(&[1; 32]), Limits::default(), true);
@@ -302,15 +322,7 @@ fn codes_are_distinct_and_all_reached() {
     let all: BTreeSet<&str> = REFUSALS.iter().map(|r| r.code).collect();
     assert_eq!(all.len(), REFUSALS.len());
     let missing: Vec<_> = all.difference(&reached).copied().collect();
-    // Reached by the tests above, except what no request can reach: `run_refused` needs a model whose operators
-    // refuse at run time, `invalid_input` an error of a later graph version.
-    let elsewhere = [
-        "answer_not_finite",
-        "invalid_input",
-        "invalid_name",
-        "run_refused",
-        "run_too_large",
-        "too_many_samples",
-    ];
+    // Reached by the tests above.
+    let elsewhere = ["answer_not_finite", "invalid_name", "run_refused", "run_too_large", "too_many_samples"];
     assert_eq!(missing, elsewhere);
 }

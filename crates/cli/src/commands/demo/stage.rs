@@ -1,7 +1,5 @@
 //! A node of its own in a temporary folder.
 
-use std::path::Path;
-
 use serde::Serialize;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -76,9 +74,8 @@ impl Stage {
 
     fn import_one(&self, digits: &Digits) -> Result<Hosted, Failure> {
         let progress = Progress::new(self.out.is_json(), "importing", Unit::Steps);
-        let file = Path::new(digits.name);
-        let imported =
-            import::convert(file, digits.onnx, Some(&digits.samples()), &Options::default(), &progress)?;
+        let imported = import::convert(digits.onnx, Some(&digits.samples()), &Options::default(), &progress)
+            .map_err(|e| import::import_failure(&e))?;
         drop(progress);
         let (store, json) = (self.store()?, imported.report.to_json());
         let id = store.put(&imported.bundle, Some(json.as_bytes())).map_err(|e| put_failure(&e))?;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use veracity_graph::{Array, ArrayData};
+use veracity_importer::{OutputAccuracy, Samples};
 use veracity_receipt::Receipt;
 use veracity_worker::LoadedModel;
 
@@ -57,6 +58,10 @@ pub(super) struct Score {
     right: usize,
     total: usize,
     elapsed_ms: u128,
+    /// Share of the images on which the f32 original sees the same digit.
+    f32_agreement: f64,
+    /// Mean cosine between both models' logits.
+    f32_cosine: f64,
 }
 
 /// Steps 3 and 4: one image over HTTP, the answer, the receipt.
@@ -190,7 +195,19 @@ fn score_one(stage: &Stage, server: &Server, digits: &Digits) -> Result<Score, F
     let total = labels.len();
     let share = 100.0 * right as f64 / total as f64;
     stage.tell(&format!("{}  {right} of {total} right ({share:.2} %) in {elapsed_ms} ms", digits.name));
-    Ok(Score { model: digits.name, right, total, elapsed_ms })
+    let found = compare(stage, digits)?;
+    let (f32_agreement, f32_cosine) = (found.argmax_agreement.unwrap_or(0.0), found.cosine_mean);
+    stage.tell(&format!("  same digit as f32 on {:.2} %, cosine {f32_cosine:.5}", 100.0 * f32_agreement));
+    Ok(Score { model: digits.name, right, total, elapsed_ms, f32_agreement, f32_cosine })
+}
+
+/// How close the model is to its f32 original on the held-out images.
+fn compare(stage: &Stage, digits: &Digits) -> Result<OutputAccuracy, Failure> {
+    let images = Samples::from([("image".to_owned(), digits.input(&stage.held_out.pixels))]);
+    let model = stage.load(digits)?;
+    let outputs = veracity_importer::measure(digits.onnx, model.model(), &images, &mut |_, _| ());
+    let mut outputs = outputs.expect("the embedded originals run in f32");
+    Ok(outputs.pop().expect("the demo's models answer with logits"))
 }
 
 /// The values of the only output.

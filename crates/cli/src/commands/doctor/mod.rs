@@ -12,6 +12,7 @@ use crate::{
     error::Failure,
     output::Output,
     progress::{Progress, Unit},
+    words,
 };
 
 const EXAMPLES: &str = "\
@@ -104,10 +105,11 @@ impl fmt::Display for Diagnosis {
             }
         }
         let count = |label| self.checks.iter().filter(|c| c.label == label).count();
-        let (warnings, failures) = (count(Label::Warn), count(Label::Fail));
+        let (warnings, failures) =
+            (words::count(count(Label::Warn), "warning"), words::count(count(Label::Fail), "failure"));
         match self.healthy {
-            true => write!(f, "healthy ({warnings} warnings)"),
-            false => write!(f, "not healthy: {failures} failures, {warnings} warnings"),
+            true => write!(f, "healthy ({warnings})"),
+            false => write!(f, "not healthy: {failures}, {warnings}"),
         }
     }
 }

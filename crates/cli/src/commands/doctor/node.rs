@@ -7,7 +7,7 @@ use std::{
 };
 
 use veracity_receipt::ExecutorKey;
-use veracity_store::Store;
+use veracity_store::{Store, StoreError};
 
 use super::Check;
 use crate::{
@@ -73,19 +73,29 @@ pub(super) fn store(folder: &Path) -> Vec<Check> {
 }
 
 fn models(store: &Store) -> Check {
-    let ids = match store.list() {
-        Ok(entries) => entries.into_iter().map(|entry| entry.id).collect::<Vec<_>>(),
+    let (n_models, damage) = match damage(store) {
+        Ok(found) => found,
         Err(error) => return failed("store", &store_failure(&error)),
     };
-    let damage: Vec<Failure> =
-        ids.iter().filter_map(|id| store.get(id).err()).map(|error| store_failure(&error)).collect();
     match damage.as_slice() {
-        [] => Check::pass("store", format!("{} models, every byte as its hash says", ids.len())),
+        [] => {
+            let models = words::count(n_models, "model");
+            Check::pass("store", format!("{models}, every byte as its hash says"))
+        }
+        [only] => failed("store", only),
         [first, rest @ ..] => {
-            let finding = format!("{} (and {} more damaged models)", first.message, rest.len());
-            Check::fail("store", finding, &first.fix)
+            let more = words::count(rest.len(), "more damaged file");
+            Check::fail("store", format!("{} (and {more})", first.message), &first.fix)
         }
     }
+}
+
+/// Number of models, and what is damaged of them, their reports and their names.
+fn damage(store: &Store) -> Result<(usize, Vec<Failure>), StoreError> {
+    let ids = store.ids()?;
+    let models = ids.iter().filter_map(|id| store.get(id).err().or_else(|| store.report(id).err()));
+    let names = store.damaged_names()?;
+    Ok((ids.len(), models.chain(names).map(|error| store_failure(&error)).collect()))
 }
 
 fn key(store: &Store) -> Check {

@@ -8,7 +8,12 @@ use crate::{args::Global, data, error::Failure, words};
 /// The models of the store.
 #[derive(Debug, Serialize)]
 pub(super) struct List {
+    /// Where they were looked for.
+    data: String,
     models: Vec<Row>,
+    /// What to say if there is none.
+    #[serde(skip)]
+    empty: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,15 +40,22 @@ impl From<Entry> for Row {
 
 /// Lists the store; one that does not exist holds no model.
 pub(super) fn list(global: &Global) -> Result<List, Failure> {
-    let Some(store) = data::open_existing_store(global)? else { return Ok(List { models: Vec::new() }) };
+    let folder = data::folder(global)?;
+    let data = folder.display().to_string();
+    let Some(store) = data::open_existing_store(global)? else {
+        let empty =
+            format!("no models yet: {}; `veracity import FILE.onnx` makes it", data::no_store(&folder));
+        return Ok(List { data, models: Vec::new(), empty });
+    };
     let entries = store.list().map_err(|e| data::store_failure(&e))?;
-    Ok(List { models: entries.into_iter().map(Row::from).collect() })
+    let empty = format!("no models yet in {data}; import one with `veracity import FILE.onnx`");
+    Ok(List { data, models: entries.into_iter().map(Row::from).collect(), empty })
 }
 
 impl fmt::Display for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.models.is_empty() {
-            return write!(f, "no models yet; import one with `veracity import FILE.onnx`");
+            return f.write_str(&self.empty);
         }
         let names = |row: &Row| if row.names.is_empty() { "-".to_owned() } else { row.names.join(",") };
         let width = self.models.iter().map(|r| names(r).len()).max().unwrap_or(0).max(4);

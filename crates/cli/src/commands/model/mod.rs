@@ -1,3 +1,4 @@
+mod accuracy;
 mod interface;
 mod list;
 mod remote;
@@ -60,7 +61,8 @@ pub(crate) fn execute(args: &ModelArgs, global: &Global, out: Output) -> Result<
 
 #[derive(Debug, Serialize)]
 struct Removed {
-    model_id: String,
+    /// None for a damaged name, which pointed at no model.
+    model_id: Option<String>,
     names: Vec<String>,
     model_removed: bool,
 }
@@ -68,18 +70,21 @@ struct Removed {
 impl std::fmt::Display for Removed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names = if self.names.is_empty() { "no name".to_owned() } else { self.names.join(", ") };
-        match self.model_removed {
-            true => write!(f, "removed model {} ({names})", self.model_id),
-            false => write!(f, "removed name {names}; model {} has other names and stays", self.model_id),
+        match (&self.model_id, self.model_removed) {
+            (Some(id), true) => write!(f, "removed model {id} ({names})"),
+            (Some(id), false) => write!(f, "removed name {names}; model {id} has other names and stays"),
+            (None, _) => write!(f, "removed name {names}, which was damaged and pointed at no model"),
         }
     }
 }
 
 fn remove(reference: &str, global: &Global) -> Result<Removed, Failure> {
-    let store = data::open_store(global)?;
+    let Some(store) = data::open_existing_store(global)? else {
+        return Err(data::no_model(reference, global)?);
+    };
     let removed = store.remove(reference).map_err(|e| data::store_failure(&e))?;
     Ok(Removed {
-        model_id: removed.id.to_string(),
+        model_id: removed.id.map(|id| id.to_string()),
         names: removed.names.iter().map(ToString::to_string).collect(),
         model_removed: removed.model,
     })

@@ -22,8 +22,6 @@ use crate::{
 
 /// Largest model that is fetched, in bytes.
 const PULL_BYTES_MAX: u64 = 64 << 30;
-/// More than the longest head of a bundle, in bytes.
-const HEADER_BYTES_MAX: u64 = 128 << 10;
 
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
@@ -79,8 +77,10 @@ pub(super) fn push(args: &PushArgs, global: &Global, out: Output) -> Result<Tran
     if uploaded.id != id.to_string() {
         return Err(server.strange("another model id than the model has"));
     }
-    if let Some(report) = report {
-        server.put_json(&format!("/v1/models/{id}/report"), &report)?;
+    match report {
+        Ok(Some(report)) => server.put_json(&format!("/v1/models/{id}/report"), &report)?,
+        Ok(None) => {}
+        Err(failure) => out.note(format!("the accuracy report stays here: {}", failure.message)),
     }
     Ok(Transfer {
         model_id: id.to_string(),
@@ -122,7 +122,7 @@ pub(super) fn pull(args: &PullArgs, global: &Global, out: Output) -> Result<Tran
 fn check_id(mut reader: impl Read, reference: &str, server: &Server) -> Result<impl Read, Failure> {
     let mut head = Vec::new();
     let broken = |e| Failure::outside("server_unreachable", format!("the model broke off: {e}"), "try again");
-    reader.by_ref().take(HEADER_BYTES_MAX).read_to_end(&mut head).map_err(broken)?;
+    reader.by_ref().take(models::HEADER_BYTES_MAX).read_to_end(&mut head).map_err(broken)?;
     let is_name = reference.parse::<Name>().is_ok();
     // A header that cannot be read is refused by the store, which says what is wrong with it.
     if let Ok(header) = Bundle::read_header(&head) {

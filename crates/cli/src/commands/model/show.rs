@@ -1,10 +1,10 @@
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 use veracity_graph::Provenance;
 
-use super::Tensor;
+use super::{Tensor, accuracy::Accuracy};
 use crate::{
     args::Global,
     error::Failure,
@@ -25,6 +25,8 @@ pub(super) struct Card {
     outputs: Vec<Tensor>,
     provenance: Source,
     accuracy: Option<Value>,
+    /// Why the accuracy report cannot be read, if it cannot.
+    accuracy_error: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,6 +56,12 @@ pub(super) fn show(reference: &str, global: &Global) -> Result<Card, Failure> {
     let manifest = bundle.manifest.clone();
     let loaded = EngineArgs::default().load(bundle)?;
     let graph = loaded.model().graph();
+    let (accuracy, accuracy_error) = match report.map(|text| text.map(|t| serde_json::from_str(&t))) {
+        Ok(None) => (None, None),
+        Ok(Some(Ok(value))) => (Some(value), None),
+        Ok(Some(Err(error))) => (None, Some(format!("the report is not JSON: {error}"))),
+        Err(failure) => (None, Some(format!("{}; {}", failure.message, failure.fix))),
+    };
     let count = |shape: &[u32]| shape.iter().map(|&d| u64::from(d)).product::<u64>();
     Ok(Card {
         model_id: id.to_string(),
@@ -64,7 +72,8 @@ pub(super) fn show(reference: &str, global: &Global) -> Result<Card, Failure> {
         inputs: graph.inputs.iter().map(|i| Tensor::of_input(graph, i)).collect(),
         outputs: loaded.outputs().iter().map(Tensor::of_output).collect(),
         provenance: Source::from(&manifest.provenance),
-        accuracy: report.and_then(|text| serde_json::from_str(&text).ok()),
+        accuracy,
+        accuracy_error,
     })
 }
 
@@ -83,24 +92,14 @@ impl fmt::Display for Card {
         writeln!(f, "samples    {}", samples_hash.as_deref().unwrap_or("none"))?;
         writeln!(f, "converter  {converter}")?;
         write!(f, "options    {options}")?;
-        match &self.accuracy {
-            Some(report) => write!(f, "\naccuracy against the original in f32:{}", indent(report, 2)),
-            None => write!(f, "\naccuracy   no report is stored with this model"),
+        f.write_str("\naccuracy   ")?;
+        match (&self.accuracy, &self.accuracy_error) {
+            (_, Some(error)) => write!(f, "unreadable: {}", words::printable(error)),
+            (None, None) => f.write_str("no report is stored with this model"),
+            (Some(report), None) => match Accuracy::deserialize(report) {
+                Ok(accuracy) => accuracy.fmt(f),
+                Err(_) => f.write_str("a report of another form; --json shows it"),
+            },
         }
-    }
-}
-
-/// A JSON value as indented lines, one `key  value` each; nothing for null.
-fn indent(value: &Value, depth: usize) -> String {
-    let line = |(key, value): (String, &Value)| {
-        format!("\n{:depth$}{}{}", "", words::printable(&key), indent(value, depth + 2))
-    };
-    match value {
-        Value::Object(map) => {
-            map.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| line((k.clone(), v))).collect()
-        }
-        Value::Array(items) => items.iter().enumerate().map(|(i, v)| line((format!("[{i}]"), v))).collect(),
-        Value::String(text) => format!("  {}", words::printable(text)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => format!("  {value}"),
     }
 }
