@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use veracity_kernels::{
-    AxisMap, Broadcast, Columns, Depthwise, Isa, Linear, Patches, Pooled, ROWS_MULTIPLE, Requantiser, Rows,
+    AxisMap, Broadcast, Columns, Depthwise, Isa, Layout, Linear, Patches, Pooled, Requantiser, Rows,
     ValueError, View, ViewMut, add, arg_max, avg_pool, concat_part, gather, max_pool, mul, quant_row, reduce,
     select, slice, softmax, table, transpose,
 };
 use veracity_ops::{Add, ArgMax, AvgPool, Mul, QuantRow, Reduce, Slice, Softmax, Window};
 
 use crate::workers::Workers;
+
+/// Rows of a product are divided among threads in multiples of a tile's.
+const ROWS_MULTIPLE: usize = 6;
 
 /// Packed constants of a node; they do not depend on shapes.
 #[derive(Debug)]
@@ -29,9 +32,11 @@ pub(crate) enum Action {
         packed: Arc<Packed>,
         k: usize,
     },
+    /// One layout per group; none for a depthwise convolution.
     Conv {
         packed: Arc<Packed>,
-        patches: Vec<Patches>,
+        patches: Patches,
+        layouts: Vec<Layout>,
     },
     Requant {
         packed: Arc<Packed>,
@@ -165,7 +170,9 @@ impl Action {
         match self {
             Self::Nothing => {}
             Self::MatMul { packed, k } => mat_mul(workers, packed, *k, x[0].values, y),
-            Self::Conv { packed, patches } => conv(workers, packed, patches, x[0].values, y),
+            Self::Conv { packed, patches, layouts } => {
+                conv(workers, packed, (patches, layouts), x[0].values, y);
+            }
             Self::Requant { packed } => {
                 let Packed::Requant(requantiser) = &**packed else { unreachable!("packed for Requant") };
                 requantiser.apply(isa, x[0].values, y)?;
@@ -226,20 +233,26 @@ fn mat_mul(workers: Workers, packed: &Packed, k: usize, x: View<'_>, y: ViewMut<
     });
 }
 
-fn conv(workers: Workers, packed: &Packed, patches: &[Patches], x: View<'_>, y: ViewMut<'_>) {
-    let row_work = patches[0].k();
+fn conv(
+    workers: Workers,
+    packed: &Packed,
+    (patches, layouts): (&Patches, &[Layout]),
+    x: View<'_>,
+    y: ViewMut<'_>,
+) {
+    let row_work = patches.k();
     match packed {
         Packed::Depthwise(depthwise) => {
-            let line = patches[0].y[1] * patches[0].x[2];
-            workers.split(y, line, 1, line * row_work, |lines, y| depthwise.apply(x, &patches[0], lines, y));
+            let line = patches.y[1] * patches.x[2];
+            workers.split(y, line, 2, line * row_work, |lines, y| depthwise.apply(x, patches, lines, y));
         }
         Packed::Linear(groups) => {
             let stride: usize = groups.iter().map(Linear::n).sum();
-            workers.split(y, stride, ROWS_MULTIPLE / 4, stride * row_work, |rows, mut y| {
+            workers.split(y, stride, ROWS_MULTIPLE, stride * row_work, |rows, mut y| {
                 let mut column = 0;
-                for (linear, patches) in groups.iter().zip(patches) {
+                for (linear, layout) in groups.iter().zip(layouts) {
                     let columns = Columns { y: y.reborrow(), column, stride };
-                    linear.apply(Rows::Patches(x, patches), rows.clone(), columns);
+                    linear.apply(Rows::Patches(x, layout), rows.clone(), columns);
                     column += linear.n();
                 }
             });

@@ -5,7 +5,7 @@ use std::{
 
 use rayon::ThreadPool;
 use veracity_graph::{Batch, Dim, Model, Node, ValueId};
-use veracity_kernels::{Buffer, Depthwise, Isa, Linear, LinearSpec, Requantiser, View, ViewMut};
+use veracity_kernels::{Buffer, Depthwise, Isa, Linear, LinearSpec, Patches, Requantiser, View, ViewMut};
 use veracity_ops::{Conv, DType, Op, TensorType};
 
 use crate::{
@@ -177,7 +177,8 @@ impl Engine {
         let wide = |n: usize| u128::try_from(n).unwrap_or(u128::MAX >> 64);
         let output = |v: &crate::plan::Value| wide(n) * wide(v.len) * wide(v.dtype.size());
         let outputs: u128 = plan.outputs.iter().map(output).sum();
-        let needed_bytes = plan.bytes_per_sample() * wide(samples_in_memory) + outputs;
+        let scratch = wide(plan.scratch_bytes) * wide(self.threads());
+        let needed_bytes = plan.bytes_per_sample() * wide(samples_in_memory) + outputs + scratch;
         let limit_bytes = self.memory_bytes_max;
         if needed_bytes > wide(limit_bytes) {
             return Err(RunError::TooLarge { needed_bytes, limit_bytes });
@@ -341,9 +342,11 @@ impl Constants {
             weights = reversed_taps(&weights, taps, shape[3]);
         }
         let spec = spec(model, source, &weights, op.x_zero, x, requant);
+        let run = Patches::run(op, [shape[0], shape[1], shape[2], shape[3]]);
+        let spec = LinearSpec { run, ..spec };
         with_bias(model, source, spec, |spec| {
             if op.groups == spec.n && shape[3] == 1 && !transposed {
-                return Packed::Depthwise(Depthwise::new(self.isa, [shape[1], shape[2]], &spec));
+                return Packed::Depthwise(Depthwise::new(self.isa, op, [shape[1], shape[2]], &spec));
             }
             let n = spec.n / op.groups;
             let group = |index: usize| {
@@ -399,7 +402,8 @@ fn spec<'a>(
 ) -> LinearSpec<'a> {
     let shape = constant_shape(model, node.inputs[1]);
     let acc = accumulator(&node.op).expect("only products are packed as one");
-    LinearSpec { n: shape[0], k: shape[1..].iter().product(), weights, bias: None, x, x_zero, acc, requant }
+    let k = shape[1..].iter().product();
+    LinearSpec { n: shape[0], k, run: k, weights, bias: None, x, x_zero, acc, requant }
 }
 
 fn with_bias(

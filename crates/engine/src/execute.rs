@@ -16,8 +16,8 @@ use crate::{
 
 /// A group's values should stay in a core's second-level cache.
 const GROUP_BYTES: u128 = 512 * 1024;
-/// A run of less work stays on the calling thread.
-const PARALLEL_WORK_MIN: usize = 8 * WORK_MIN;
+/// A run of less work, some 20 microseconds, is over before another thread has woken up.
+const PARALLEL_WORK_MIN: usize = 12 * WORK_MIN;
 
 /// How the samples are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

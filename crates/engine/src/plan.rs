@@ -9,7 +9,7 @@ use std::{
 };
 
 use veracity_graph::{Model, ModelError, Node, ValueId};
-use veracity_kernels::{Broadcast, Buffer, Patches, pad_maps, resize_maps};
+use veracity_kernels::{Broadcast, Buffer, Layout, Patches, pad_maps, resize_maps};
 use veracity_ops::{DType, Op, TensorType};
 
 use crate::{
@@ -78,7 +78,9 @@ pub(crate) struct Plan {
     pub(crate) slots: Vec<usize>,
     /// Multiply-accumulates of one sample.
     pub(crate) macs: u128,
-    /// Multiplications and moved values of one sample, roughly.
+    /// Memory that a thread needs besides, for one step at a time.
+    pub(crate) scratch_bytes: usize,
+    /// Time that one sample takes, in products, roughly.
     pub(crate) work: usize,
     /// Memory of finished runs, for the next.
     pub(crate) arenas: Mutex<Vec<Vec<Buffer>>>,
@@ -193,6 +195,11 @@ impl Plan {
         let steps: Vec<Step> = (0..graph.nodes.len()).filter_map(|node| planner.step(node)).collect();
         let outputs = graph.outputs.iter().map(|o| planner.value(o.value)).collect();
         let work = steps.iter().map(|step| planner.work(step)).fold(0, usize::saturating_add);
+        let scratch = |step: &Step| match &step.action {
+            Action::Conv { layouts, .. } => layouts.iter().map(Layout::scratch_bytes).max().unwrap_or(0),
+            _ => 0,
+        };
+        let scratch_bytes = steps.iter().map(scratch).max().unwrap_or(0);
         Ok(Self {
             shapes: inputs.iter().map(|t| t.shape.clone()).collect(),
             types: planner.types,
@@ -201,6 +208,7 @@ impl Plan {
             outputs,
             slots: planner.slots.sizes,
             macs: model.macs(inputs)?,
+            scratch_bytes,
             work,
             arenas: Mutex::default(),
         })
@@ -318,14 +326,11 @@ impl Planner<'_> {
             Op::MatMul(_) => Action::MatMul { packed: packed(), k: x[1][1] },
             Op::Conv(op) => {
                 let first = Patches::conv(op, three(&x[0]), four(&x[1]), [y[0], y[1]]);
-                Action::Conv { packed: packed(), patches: (0..op.groups).map(|g| first.group(g)).collect() }
+                conv_action(packed(), first)
             }
             Op::ConvTranspose(op) => {
                 let first = Patches::transposed(op, three(&x[0]), four(&x[1]), [y[0], y[1]]);
-                Action::Conv {
-                    packed: packed(),
-                    patches: (0..op.conv.groups).map(|g| first.group(g)).collect(),
-                }
+                conv_action(packed(), first)
             }
             Op::Requant(_) => Action::Requant { packed: packed() },
             Op::Table(_) => Action::Table,
@@ -368,14 +373,27 @@ impl Planner<'_> {
         self.constants.packed(self.model, index, source, requant, x)
     }
 
+    /// A value that is written takes as long as some products, whatever it is the result of.
     fn work(&self, step: &Step) -> usize {
+        const PER_VALUE: usize = 32;
         let y = step.outputs.iter().map(|v| v.len).sum::<usize>();
-        match &step.action {
-            Action::MatMul { k, .. } => y.saturating_mul(*k),
-            Action::Conv { patches, .. } => y.saturating_mul(patches[0].k()),
-            _ => step.inputs.iter().map(|v| v.len).fold(y, usize::saturating_add),
-        }
+        let k = match &step.action {
+            Action::MatMul { k, .. } => *k,
+            Action::Conv { patches, .. } => patches.k(),
+            _ => 0,
+        };
+        y.saturating_mul(k.saturating_add(PER_VALUE))
     }
+}
+
+fn conv_action(packed: Arc<Packed>, patches: Patches) -> Action {
+    let layouts = match &*packed {
+        Packed::Linear(groups) => {
+            groups.iter().enumerate().map(|(g, l)| l.layout(patches.group(g))).collect()
+        }
+        Packed::Depthwise(_) | Packed::Requant(_) => vec![],
+    };
+    Action::Conv { packed, patches, layouts }
 }
 
 /// Operands that the kernel reads at run time; the others are packed.

@@ -14,8 +14,8 @@ pub(crate) enum Workers {
     Pool(usize),
 }
 
-/// Least work, in multiplications or moved values, that is worth another thread.
-pub(crate) const WORK_MIN: usize = 200_000;
+/// Least work, in products, that is worth another thread.
+pub(crate) const WORK_MIN: usize = 400_000;
 /// Pieces per thread, so that a slow thread delays the others little.
 const PIECES_PER_THREAD: usize = 4;
 

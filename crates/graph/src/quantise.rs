@@ -22,15 +22,17 @@ fn quantise(x: f32, inv_scale: f32, zero: i32, lo: i64, hi: i64) -> i64 {
     rounded.saturating_add(i64::from(zero)).clamp(lo, hi)
 }
 
-/// The same for `i8` and `i16`, in steps that every processor does on many values at once: adding 1.5 * 2^23 rounds a
-/// number below 2^22 to an integer, ties to even, and leaves that integer in the low bits of the sum.
-fn quantise_narrow(x: f32, inv_scale: f32, zero: i32, lo: i32, hi: i32) -> i32 {
-    // Beyond 2^18 the result is `lo` or `hi` for any zero point of 16 bits.
-    const LIMIT: f32 = 262_144.0;
+/// The same for `i8` and `i16`, in steps that every processor does on many values at once. The product is clamped before
+/// it is rounded, to whole numbers, so the order does not matter. Adding 1.5 * 2^23 rounds a number below 2^22 to an
+/// integer, ties to even, and leaves that integer in the low bits of the sum.
+fn quantise_narrow(x: f32, inv_scale: f32, zero: i32, lo: i16, hi: i16) -> i32 {
     const MAGIC: f32 = 12_582_912.0;
-    let product = (x * inv_scale).clamp(-LIMIT, LIMIT);
-    let rounded = (product + MAGIC).to_bits().wrapping_sub(MAGIC.to_bits()).cast_signed();
-    rounded.saturating_add(zero).clamp(lo, hi)
+    let limit = |v: i16| i32::from(v).saturating_sub(zero) as f32;
+    // Comparisons in this form are one instruction each.
+    let product = x * inv_scale;
+    let product = if product > limit(lo) { product } else { limit(lo) };
+    let product = if product < limit(hi) { product } else { limit(hi) };
+    (product + MAGIC).to_bits().cast_signed().wrapping_sub(MAGIC.to_bits().cast_signed().wrapping_sub(zero))
 }
 
 /// Position of the first NaN or infinity.

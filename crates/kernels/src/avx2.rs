@@ -16,7 +16,7 @@ pub(crate) const ROWS: usize = 6;
 
 macro_rules! by_size {
     ($kernel:ident, $tile:ident, $acc:ident; $($rows:literal)*) => {
-        match ($tile.rows, $tile.vectors) {
+        match ($tile.rows.len(), $tile.vectors) {
             $(
                 ($rows, 1) => $kernel::<$rows, 1>($tile, $acc),
                 ($rows, 2) => $kernel::<$rows, 2>($tile, $acc),
@@ -38,18 +38,19 @@ pub(crate) fn pairs(_isa: Avx2, tile: &Tile<'_, i16>, acc: &mut Acc) {
 
 #[target_feature(enable = "avx2")]
 fn pairs_tile<const ROWS: usize, const VECTORS: usize>(tile: &Tile<'_, i16>, acc: &mut Acc) {
-    let groups = tile.w.len() / (VECTORS * 16);
-    assert!(tile.x.len() >= (ROWS - 1) * tile.x_stride + groups * 2, "tile rows are too short");
+    let offsets = tile.groups.offsets();
+    assert!(tile.w.len() >= offsets.len() * VECTORS * 16, "weights are too few");
+    let rows = tile.checked_rows::<ROWS>();
     let mut sums = [[_mm256_setzero_si256(); VECTORS]; ROWS];
-    let (x, w, stride) = (tile.x.as_ptr(), tile.w.as_ptr(), tile.x_stride);
-    for group in 0..groups {
-        // SAFETY: `group < groups`, so `w` holds `VECTORS * 16` bytes there, and the assertion gives each row 2.
+    let (x, w) = (tile.x.as_ptr(), tile.w.as_ptr());
+    for (group, offset) in offsets.iter().enumerate() {
+        // SAFETY: `w` holds `VECTORS * 16` bytes for each group, and each checked row 2 values at each offset.
         unsafe {
             let w: [__m256i; VECTORS] = std::array::from_fn(|v| {
                 _mm256_cvtepi8_epi16(_mm_loadu_si128(w.add((group * VECTORS + v) * 16).cast()))
             });
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let x = x.add(row * stride + group * 2).cast::<i32>().read_unaligned();
+            for (row, sums) in rows.iter().zip(&mut sums) {
+                let x = x.add(row + offset).cast::<i32>().read_unaligned();
                 let x = _mm256_set1_epi32(x);
                 for (sum, w) in sums.iter_mut().zip(w) {
                     *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(x, w));

@@ -2,16 +2,16 @@
 
 use std::ops::Range;
 
-use veracity_ops::DType;
+use veracity_ops::{Conv, DType};
 
 #[cfg(target_arch = "x86_64")]
 use crate::{
     Avx512, Buffer,
-    avx512::{self, DepthwiseLine},
+    avx512::{DepthwiseLines, DepthwiseWeights, Height, Rounding, depthwise_lines},
 };
 use crate::{
     Element, Isa, LinearSpec, Patches, Requantiser, View, ViewMut,
-    linear::{Bias, constants},
+    packing::{Bias, constants},
     requant::{Finish, Target, narrow_rows, wide_rows},
     tile::Group,
     vectorized, with_element_mut,
@@ -34,27 +34,32 @@ pub struct Depthwise {
 enum Weights {
     /// `[kh * kw, channels]`.
     Taps(Vec<i8>),
-    /// As [`avx512::depthwise_line`] takes them.
     #[cfg(target_arch = "x86_64")]
-    Quads(Avx512, Vec<i8>),
+    Quads(Avx512, DepthwiseWeights, Rounding),
 }
 
 /// Channels whose sums are held at a time.
 const BLOCK: usize = 64;
 
 impl Depthwise {
-    /// Packs the weights: `spec.n` is the number of channels, `spec.k` the number of taps of the `kernel`.
+    /// Packs the weights of `op`: `spec.n` is the number of channels, `spec.k` the number of taps of the `kernel`.
     ///
     /// # Panics
     /// If lengths disagree.
     #[must_use]
-    pub fn new(isa: Isa, kernel: [usize; 2], spec: &LinearSpec<'_>) -> Self {
+    pub fn new(isa: Isa, op: &Conv, kernel: [usize; 2], spec: &LinearSpec<'_>) -> Self {
         assert_eq!(spec.weights.len(), spec.n * spec.k, "weights are [n, k]");
         assert_eq!(kernel[0] * kernel[1], spec.k, "taps differ");
-        let weights = pack(isa, kernel, spec);
         let row = |j: usize| spec.weights[j * spec.k..][..spec.k].iter().map(|w| i64::from(*w));
-        let raised_by = if matches!(weights, Weights::Taps(_)) { 0 } else { Group::Quads.raised_by() };
-        let (bias, finish) = constants(spec, raised_by, |j| (row(j).sum(), row(j).map(i64::abs).sum()));
+        let constants =
+            |raised_by| constants(spec, raised_by, |j| (row(j).sum(), row(j).map(i64::abs).sum()));
+        let (bias, finish) = constants(0);
+        let taps = |i: usize| spec.weights[i % spec.n * spec.k + i / spec.n];
+        #[cfg(target_arch = "x86_64")]
+        let quads = quads(isa, op, kernel, spec, constants(Group::Quads.raised_by()));
+        #[cfg(not(target_arch = "x86_64"))]
+        let quads = None;
+        let weights = quads.unwrap_or_else(|| Weights::Taps((0..spec.k * spec.n).map(taps).collect()));
         let y = spec.requant.map_or(spec.acc, Requantiser::dtype);
         Self { isa, weights, kernel, channels: spec.n, bias, finish, x_zero: spec.x_zero, y }
     }
@@ -83,9 +88,9 @@ impl Depthwise {
                 View::I32(_) | View::I64(_) => panic!("x differs in type from the specification"),
             }),
             #[cfg(target_arch = "x86_64")]
-            Weights::Quads(isa, weights) => match (x, y, &self.bias) {
-                (View::I8(x), ViewMut::I8(y), Bias::Narrow(bias)) => {
-                    self.quad_lines(*isa, (weights, bias), x, patches, lines, y);
+            Weights::Quads(isa, weights, rounding) => match (x, y) {
+                (View::I8(x), ViewMut::I8(y)) => {
+                    self.quad_lines(*isa, (weights, rounding), x, patches, lines, y);
                 }
                 _ => panic!("x differs in type from the specification"),
             },
@@ -96,34 +101,38 @@ impl Depthwise {
     fn quad_lines(
         &self,
         isa: Avx512,
-        (weights, bias): (&[i8], &[i32]),
+        (weights, rounding): (&DepthwiseWeights, &Rounding),
         x: &[i8],
         patches: &Patches,
-        lines: Range<usize>,
-        y: &mut [i8],
+        mut lines: Range<usize>,
+        mut y: &mut [i8],
     ) {
-        let pixel = |ox: usize, kx: usize| patches.source(1, ox, kx).unwrap_or(patches.x[1]);
+        let [height, width] = patches.y;
+        let pixel =
+            |ox: usize, kx: usize| patches.source(1, ox, kx).unwrap_or(patches.x[1]) * weights.groups();
         let columns: Vec<usize> =
-            (0..patches.y[1]).flat_map(|ox| (0..self.kernel[1]).map(move |kx| pixel(ox, kx))).collect();
-        let groups = self.kernel[0].div_ceil(4);
-        let mut scratch = Buffer::new(groups * (patches.x[1] + 1) * avx512::DEPTHWISE_BYTES);
-        let scratch = scratch.values_mut::<i8>(groups * (patches.x[1] + 1) * avx512::DEPTHWISE_BYTES);
-        for (line, y) in lines.zip(y.chunks_mut(patches.y[1] * self.channels)) {
-            let mut rows = patches.lines(line);
-            rows.resize(groups * 4, None);
-            let line = DepthwiseLine {
+            (0..width).flat_map(|ox| (0..self.kernel[1]).map(move |kx| pixel(ox, kx))).collect();
+        let mut scratch = Buffer::new(weights.scratch_bytes(patches.x[1]));
+        let scratch = scratch.values_mut::<i8>(weights.scratch_bytes(patches.x[1]));
+        let mut rows = vec![None; 4 * weights.groups()];
+        while !lines.is_empty() {
+            let line = lines.start;
+            let count = weights.lines().min(lines.len()).min(height - line % height);
+            for (row, begin) in rows.iter_mut().enumerate() {
+                *begin = patches.line(line, row);
+            }
+            let at = DepthwiseLines {
                 x,
                 rows: &rows,
                 columns: &columns,
-                taps: self.kernel[1],
                 width: patches.x[1],
-                channels: self.channels,
                 pad: i8::truncate32(self.x_zero),
                 weights,
-                bias,
-                finish: &self.finish,
+                rounding,
             };
-            avx512::depthwise_line(isa, &line, scratch, y);
+            let (now, rest) = std::mem::take(&mut y).split_at_mut(count * width * self.channels);
+            depthwise_lines(isa, &at, scratch, now);
+            (y, lines.start) = (rest, line + count);
         }
     }
 
@@ -161,16 +170,20 @@ impl Depthwise {
     }
 }
 
-fn pack(isa: Isa, kernel: [usize; 2], spec: &LinearSpec<'_>) -> Weights {
-    #[cfg(target_arch = "x86_64")]
-    if let Isa::Avx512(isa) = isa
-        && (spec.x, spec.acc) == (DType::I8, DType::I32)
-        && spec.requant.is_some_and(|r| r.dtype() == DType::I8)
-    {
-        return Weights::Quads(isa, avx512::pack_depthwise(kernel, spec.n, spec.weights));
-    }
-    let taps = |i: usize| spec.weights[i % spec.n * spec.k + i / spec.n];
-    Weights::Taps((0..spec.k * spec.n).map(taps).collect())
+/// The weights for AVX-512, which rounds to `i8` by a shift alone.
+#[cfg(target_arch = "x86_64")]
+fn quads(
+    isa: Isa,
+    op: &Conv,
+    kernel: [usize; 2],
+    spec: &LinearSpec<'_>,
+    constants: (Bias, Finish),
+) -> Option<Weights> {
+    let (Isa::Avx512(isa), DType::I8) = (isa, spec.x) else { return None };
+    let (Bias::Narrow(bias), Finish::Shift { shift, y }) = constants else { return None };
+    let height = Height { stride: op.strides[0], dilation: op.dilations[0] };
+    let weights = DepthwiseWeights::new(kernel, spec.n, height, spec.weights);
+    (y.dtype == DType::I8).then(|| Weights::Quads(isa, weights, Rounding::new(&bias, &shift, &y)))
 }
 
 vectorized! {

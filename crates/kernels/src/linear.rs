@@ -9,10 +9,13 @@ use std::{cell::RefCell, ops::Range};
 
 use veracity_ops::DType;
 
+#[cfg(target_arch = "x86_64")]
+use crate::avx512;
 use crate::{
-    Buffer, Element, Isa, Patches, Requantiser, View, ViewMut,
-    requant::{CHANNELS_MULTIPLE, Finish, Target, narrow, wide},
-    tile::{Acc, Group, TILE_COLS, TILE_ROWS, Tile},
+    Buffer, Element, Isa, Layout, Patches, Requantiser, View, ViewMut, packing,
+    packing::{Bias, Panel, constants, pack, packed_k, panels},
+    requant::{Finish, Target, narrow, wide},
+    tile::{Acc, Group, Groups, Offsets, TILE_COLS, TILE_ROWS, Tile},
     vectorized, with_element_mut,
 };
 
@@ -23,6 +26,8 @@ pub struct LinearSpec<'a> {
     pub n: usize,
     /// Length of the reduction.
     pub k: usize,
+    /// Length of the parts of a row of `x` that lie together; it divides `k`. See [`Patches::run`].
+    pub run: usize,
     /// Weights, `[n, k]`.
     pub weights: &'a [i8],
     /// One value per output channel.
@@ -43,7 +48,7 @@ pub enum Rows<'a> {
     /// One after the other.
     Contiguous(View<'a>),
     /// Patches of images, which lie one after the other.
-    Patches(View<'a>, &'a Patches),
+    Patches(View<'a>, &'a Layout),
 }
 
 /// Where outputs go: row `i` to `y[i * stride + column..]`.
@@ -63,89 +68,33 @@ pub struct Linear {
     isa: Isa,
     group: Group,
     k: usize,
-    /// Length of the reduction, rounded up to whole groups.
-    k_packed: usize,
+    run: usize,
     n: usize,
+    /// Groups of a row that lies together.
+    offsets: Offsets,
     panels: Vec<Panel>,
     weights: Buffer,
     weights_len: usize,
     bias: Bias,
     finish: Finish,
+    #[cfg(target_arch = "x86_64")]
+    rounding: Option<avx512::Rounding>,
+    x: DType,
     x_zero: i32,
     y: DType,
 }
 
-/// Some columns of the weights.
-#[derive(Debug, Clone, Copy)]
-struct Panel {
-    column: usize,
-    columns: usize,
-    vectors: usize,
-    start: usize,
-    len: usize,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum Bias {
-    Narrow(Vec<i32>),
-    Wide(Vec<i64>),
-}
-
 /// Bytes of `x` that are multiplied with all panels before the next: they stay in the second-level cache.
 const BLOCK_BYTES: usize = 192 * 1024;
-/// Rows are divided among blocks and threads in multiples of this, which all tile heights divide.
-pub const ROWS_MULTIPLE: usize = 24;
-const BLOCK_ROWS_MAX: usize = 4 * ROWS_MULTIPLE;
+/// Rows are divided among blocks in multiples of this, which all tile heights divide.
+const ROWS_MULTIPLE: usize = 24;
+const BLOCK_ROWS_MAX: usize = 20 * ROWS_MULTIPLE;
 
-thread_local! {
-    static SCRATCH: RefCell<Buffer> = RefCell::default();
-}
-
-/// The bias of each channel with all constant terms, and how to finish its sums; both padded.
-/// `magnitude` is the sum of `|w|` and `sum` the sum of `w` of a channel.
-pub(crate) fn constants(
-    spec: &LinearSpec<'_>,
-    raised_by: i64,
-    sums: impl Fn(usize) -> (i64, i64),
-) -> (Bias, Finish) {
-    let zero = i64::from(spec.x_zero);
-    let spread = (spec.x.max() - zero).max(zero - spec.x.min());
-    let mut worst = 0;
-    let padded = spec.n.next_multiple_of(CHANNELS_MULTIPLE);
-    let mut bias = vec![0i64; padded];
-    for (channel, folded) in bias.iter_mut().enumerate().take(spec.n) {
-        let (sum, magnitude) = sums(channel);
-        let own = spec.bias.map_or(0, |b| b[channel]);
-        *folded = own.wrapping_sub((raised_by + zero).wrapping_mul(sum));
-        worst = worst.max(own.saturating_abs().saturating_add(magnitude.saturating_mul(spread)));
-    }
-    let finish = spec.requant.map_or(Finish::Accumulate, |r| r.finish(spec, worst, padded));
-    if let (Finish::Shift { .. }, Some(requant)) = (&finish, spec.requant) {
-        let channel = |c: usize| if requant.shift.len() == 1 { 0 } else { c };
-        (0..spec.n).for_each(|c| bias[c] = bias[c].wrapping_add(requant.offset(channel(c))));
-    }
-    let bias = match spec.acc {
-        DType::I64 => Bias::Wide(bias),
-        DType::I8 | DType::I16 | DType::I32 => Bias::Narrow(bias.into_iter().map(i32::truncate).collect()),
-    };
-    (bias, finish)
-}
-
-impl Requantiser {
-    /// How to finish sums of at most `worst`, per channel up to `padded`.
-    fn finish(&self, spec: &LinearSpec<'_>, worst: i64, padded: usize) -> Finish {
-        let channel = |c: usize| if self.shift.len() == 1 { 0 } else { c.min(spec.n - 1) };
-        let shift = (0..padded).map(|c| self.shift[channel(c)]).collect();
-        let offsets = (0..self.shift.len()).map(|c| self.offset(c).abs()).max().unwrap_or(0);
-        let most = worst.saturating_add(offsets).saturating_add(i64::from(self.y.zero).abs());
-        let is_pure_shift = self.mul.iter().all(|m| *m == 1) && self.shift.iter().all(|s| *s < 32);
-        if spec.acc == DType::I32 && is_pure_shift && most <= i64::from(i32::MAX) {
-            return Finish::Shift { shift, y: self.y };
-        }
-        let mul = (0..padded).map(|c| self.mul[channel(c)]).collect();
-        let offset = (0..padded).map(|c| self.offset(channel(c))).collect();
-        Finish::Scale { mul, offset, shift, y: self.y }
-    }
+/// Memory that a thread keeps for the next product.
+#[derive(Debug, Default)]
+struct Scratch<P> {
+    copy: Vec<P>,
+    begins: Vec<usize>,
 }
 
 impl Linear {
@@ -157,30 +106,43 @@ impl Linear {
     pub fn new(isa: Isa, spec: &LinearSpec<'_>) -> Self {
         assert_eq!(spec.weights.len(), spec.n * spec.k, "weights are [n, k]");
         assert!(spec.bias.is_none_or(|b| b.len() == spec.n), "bias is [n]");
+        assert!(spec.k == 0 || spec.k.is_multiple_of(spec.run), "runs make up the reduction");
         let group = if spec.x == DType::I8 && isa.has_quads() { Group::Quads } else { Group::Pairs };
-        let k_packed = spec.k.next_multiple_of(group.len());
-        let panels = panels(isa, spec.n, k_packed);
+        let panels = panels(isa, spec.n, packed_k(spec, group));
         let weights_len = panels.last().map_or(0, |p| p.start + p.len);
         let mut weights = Buffer::new(weights_len);
         pack(spec, group, &panels, weights.values_mut(weights_len));
         let row = |j: usize| spec.weights[j * spec.k..][..spec.k].iter().map(|w| i64::from(*w));
         let (bias, finish) =
             constants(spec, group.raised_by(), |j| (row(j).sum(), row(j).map(i64::abs).sum()));
-        let y = spec.requant.map_or(spec.acc, Requantiser::dtype);
         Self {
             isa,
             group,
             k: spec.k,
-            k_packed,
+            run: spec.run,
             n: spec.n,
+            offsets: Offsets::new(std::iter::once(0), spec.k, group),
+            #[cfg(target_arch = "x86_64")]
+            rounding: packing::rounding(group, &bias, &finish),
             panels,
             weights,
             weights_len,
             bias,
             finish,
+            x: spec.x,
             x_zero: spec.x_zero,
-            y,
+            y: spec.requant.map_or(spec.acc, Requantiser::dtype),
         }
+    }
+
+    /// How this product reads `patches`.
+    ///
+    /// # Panics
+    /// If they differ in size from the specification.
+    #[must_use]
+    pub fn layout(&self, patches: Patches) -> Layout {
+        assert_eq!(patches.k(), self.k, "patches differ from the reduction");
+        Layout::new(patches, self.run, self.group, self.x == self.group.dtype())
     }
 
     /// Element type of the outputs.
@@ -204,97 +166,135 @@ impl Linear {
     /// Computes rows `rows`; `out.y` begins with the first of them.
     ///
     /// # Panics
-    /// If types, lengths or patch sizes disagree with the specification.
+    /// If types or lengths disagree with the specification, or the rows lie together but the runs do not.
     pub fn apply(&self, x: Rows<'_>, rows: Range<usize>, out: Columns<'_>) {
-        let (Rows::Contiguous(values) | Rows::Patches(values, _)) = x;
-        let patches = match x {
-            Rows::Contiguous(_) => None,
-            Rows::Patches(_, patches) => Some(patches).filter(|p| !p.is_identity()),
+        let (values, layout) = match x {
+            Rows::Contiguous(values) => (values, None),
+            Rows::Patches(values, layout) => (values, Some(layout)),
         };
-        assert!(patches.is_none_or(|p| p.k() == self.k), "patches differ from the reduction");
+        match layout {
+            None => assert_eq!(self.run, self.k, "the reduction has several runs"),
+            Some(layout) => assert_eq!(layout.patches.k(), self.k, "patches differ from the reduction"),
+        }
         assert_eq!(out.y.dtype(), self.y, "output type differs");
         let Columns { y, column, stride } = out;
         with_element_mut!(y, |y| {
             let out = Rest { y, column, stride };
             match (values, self.group) {
-                (View::I8(x), Group::Quads) => self.blocks::<i8, i8, _>(x, patches, rows, out),
-                (View::I8(x), Group::Pairs) => self.blocks::<i8, i16, _>(x, patches, rows, out),
-                (View::I16(x), Group::Pairs) => self.blocks::<i16, i16, _>(x, patches, rows, out),
+                (View::I8(x), Group::Quads) => self.blocks::<i8, i8, _>(x, layout, rows, out),
+                (View::I8(x), Group::Pairs) => self.blocks::<i8, i16, _>(x, layout, rows, out),
+                (View::I16(x), Group::Pairs) => self.blocks::<i16, i16, _>(x, layout, rows, out),
                 _ => panic!("x differs in type from the specification"),
             }
         });
     }
 
-    fn blocks<X, P, Y>(&self, x: &[X], patches: Option<&Patches>, rows: Range<usize>, mut out: Rest<'_, Y>)
+    fn blocks<X, P, Y>(&self, x: &[X], layout: Option<&Layout>, rows: Range<usize>, mut out: Rest<'_, Y>)
     where
         X: Factor,
         P: Factor,
         Y: Element,
     {
-        let row_bytes = self.k_packed.max(1) * size_of::<P>();
-        let block =
-            (BLOCK_BYTES / row_bytes / ROWS_MULTIPLE * ROWS_MULTIPLE).clamp(ROWS_MULTIPLE, BLOCK_ROWS_MAX);
-        let direct = P::of(X::view(x)).filter(|_| patches.is_none() && self.k == self.k_packed);
-        for first in rows.clone().step_by(block) {
-            let count = block.min(rows.end - first);
-            if let Some(x) = direct {
-                self.block(&x[first * self.k..(first + count) * self.k], count, &mut out);
-            } else {
-                SCRATCH.with_borrow_mut(|scratch| {
-                    scratch.grow(count * row_bytes);
-                    let panel = scratch.values_mut::<P>(count * self.k_packed);
-                    self.gather(x, patches, first, panel);
-                    self.block(panel, count, &mut out);
-                });
+        let block = self.block_rows(layout, size_of::<P>());
+        P::with_scratch(|scratch| {
+            for first in rows.clone().step_by(block) {
+                let rows = first..rows.end.min(first + block);
+                let count = rows.len();
+                let x = self.gather(x, layout, rows, scratch);
+                let groups = layout.map_or(self.offsets.groups(), |layout| layout.offsets.groups());
+                self.block(x.unwrap_or(&scratch.copy), &scratch.begins, groups, &mut out);
+                out.skip_rows(count);
             }
-            out.skip_rows(count);
-        }
+        });
     }
 
-    fn gather<X: Factor, P: Element>(
+    /// Rows that are multiplied with all panels before the next.
+    fn block_rows(&self, layout: Option<&Layout>, value_bytes: usize) -> usize {
+        let values = BLOCK_BYTES / value_bytes;
+        let rows = match layout {
+            Some(layout) if !layout.is_direct => layout.lines_within(values) * layout.patches.y[1],
+            Some(_) | None => values / self.k.max(1),
+        };
+        (rows / ROWS_MULTIPLE * ROWS_MULTIPLE).clamp(ROWS_MULTIPLE, BLOCK_ROWS_MAX)
+    }
+
+    /// Finds where `rows` begin in `x` itself, which is returned, or copies what they need.
+    fn gather<'x, X: Factor, P: Factor>(
         &self,
-        x: &[X],
-        patches: Option<&Patches>,
-        first: usize,
-        panel: &mut [P],
-    ) {
-        if self.k == 0 {
-            return;
-        }
+        x: &'x [X],
+        layout: Option<&Layout>,
+        rows: Range<usize>,
+        scratch: &mut Scratch<P>,
+    ) -> Option<&'x [P]> {
+        let Scratch { copy, begins } = scratch;
         let pad = P::truncate32(self.x_zero);
-        match patches {
-            Some(patches) => gather_patches(self.isa, patches, x, first, pad, panel, self.k_packed),
-            None => widen_rows(self.isa, &x[first * self.k..], self.k, panel, self.k_packed),
+        match layout {
+            Some(layout) if layout.is_direct => {
+                layout.direct_rows(rows, begins);
+                P::of(X::view(x))
+            }
+            Some(layout) => {
+                copy_patches(self.isa, layout, x, rows, pad, copy, begins);
+                None
+            }
+            None => {
+                begins.clear();
+                let (first, count) = (rows.start * self.k, rows.len());
+                if let Some(x) = P::of(X::view(x)).filter(|_| self.k.is_multiple_of(self.group.len())) {
+                    begins.extend((0..count).map(|row| first + row * self.k));
+                    return Some(x);
+                }
+                begins.extend((0..count).map(|row| row * self.k));
+                copy_rows(self.isa, &x[first..first + count * self.k], pad, copy);
+                None
+            }
         }
     }
 
-    /// Multiplies `count` packed rows with every panel.
-    fn block<P: Factor, Y: Element>(&self, x: &[P], count: usize, out: &mut Rest<'_, Y>) {
+    /// Multiplies the rows of `x` that begin at `begins` with every panel.
+    fn block<P: Factor, Y: Element>(
+        &self,
+        x: &[P],
+        begins: &[usize],
+        groups: Groups<'_>,
+        out: &mut Rest<'_, Y>,
+    ) {
         let mut acc: Acc = [0; TILE_ROWS * TILE_COLS];
         let weights = self.weights.values::<i8>(self.weights_len);
         for panel in &self.panels {
-            let weights = &weights[panel.start..panel.start + panel.len];
+            let w = &weights[panel.start..panel.start + panel.len];
             let tile_rows = self.isa.tile_rows(panel.vectors);
-            for first in (0..count).step_by(tile_rows) {
-                let rows = tile_rows.min(count - first);
-                let tile = Tile {
-                    x: &x[first * self.k_packed..],
-                    x_stride: self.k_packed,
-                    rows,
-                    w: weights,
-                    vectors: panel.vectors,
-                };
-                let target = out.target(first, rows, panel);
-                match &self.bias {
-                    Bias::Narrow(bias) => {
-                        P::multiply(self.isa, &tile, &mut acc);
-                        narrow(self.isa, &self.finish, &acc, TILE_COLS, bias, panel.column, target);
-                    }
-                    Bias::Wide(bias) => {
-                        let acc = self.wide_sums(&tile, &mut acc);
-                        wide(self.isa, &self.finish, &acc, TILE_COLS, bias, panel.column, target);
-                    }
-                }
+            for (i, rows) in begins.chunks(tile_rows).enumerate() {
+                let tile = Tile { x, rows, groups, w, vectors: panel.vectors };
+                let target = out.target(i * tile_rows, rows.len(), panel);
+                self.tile(&tile, panel, &mut acc, target);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<P: Factor, Y: Element>(
+        &self,
+        tile: &Tile<'_, P>,
+        panel: &Panel,
+        acc: &mut Acc,
+        target: Target<'_, Y>,
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if let (Some(rounding), Isa::Avx512(isa)) = (&self.rounding, self.isa)
+            && let Some(tile) = P::as_quads(tile)
+        {
+            let rounding = rounding.panel(panel.column);
+            return avx512::quads(isa, tile, avx512::Sums::Rounded(rounding, target.of_i8()));
+        }
+        match &self.bias {
+            Bias::Narrow(bias) => {
+                P::multiply(self.isa, tile, acc);
+                narrow(self.isa, &self.finish, acc, TILE_COLS, bias, panel.column, target);
+            }
+            Bias::Wide(bias) => {
+                let acc = self.wide_sums(tile, acc);
+                wide(self.isa, &self.finish, &acc, TILE_COLS, bias, panel.column, target);
             }
         }
     }
@@ -303,12 +303,12 @@ impl Linear {
     fn wide_sums<P: Factor>(&self, tile: &Tile<'_, P>, acc: &mut Acc) -> [i64; TILE_ROWS * TILE_COLS] {
         let mut sums = [0i64; TILE_ROWS * TILE_COLS];
         let columns = tile.vectors * self.isa.tile_shape().lanes;
-        for first in (0..self.k_packed).step_by(self.group.k_exact()) {
-            let k = self.group.k_exact().min(self.k_packed - first);
-            let piece =
-                Tile { x: &tile.x[first..], w: &tile.w[first * columns..(first + k) * columns], ..*tile };
-            P::multiply(self.isa, &piece, acc);
-            let rows = sums.chunks_mut(TILE_COLS).zip(acc.chunks(TILE_COLS)).take(tile.rows);
+        let (n_groups, len) = (tile.groups.offsets().len(), self.group.len());
+        for first in (0..n_groups).step_by(self.group.k_exact() / len) {
+            let range = first..n_groups.min(first + self.group.k_exact() / len);
+            let w = &tile.w[range.start * len * columns..range.end * len * columns];
+            P::multiply(self.isa, &Tile { groups: tile.groups.slice(range), w, ..*tile }, acc);
+            let rows = sums.chunks_mut(TILE_COLS).zip(acc.chunks(TILE_COLS)).take(tile.rows.len());
             for (sums, acc) in rows {
                 sums.iter_mut().zip(&acc[..columns]).for_each(|(sum, acc)| *sum += i64::from(*acc));
             }
@@ -318,24 +318,25 @@ impl Linear {
 }
 
 vectorized! {
-    fn gather_patches<X: Factor, P: Element>(
-        patches: &Patches,
+    fn copy_patches<X: Factor, P: Element>(
+        layout: &Layout,
         x: &[X],
-        first: usize,
+        rows: Range<usize>,
         pad: P,
-        panel: &mut [P],
-        stride: usize,
+        copy: &mut Vec<P>,
+        begins: &mut Vec<usize>,
     ) {
-        patches.gather(x, first, pad, panel, stride);
+        layout.copy_rows(x, rows, pad, copy, begins);
     }
 }
 
 vectorized! {
-    fn widen_rows<X: Factor, P: Element>(x: &[X], k: usize, panel: &mut [P], stride: usize) {
-        for (panel, x) in panel.chunks_exact_mut(stride).zip(x.chunks_exact(k)) {
-            for (panel, x) in panel.iter_mut().zip(x) {
-                *panel = P::truncate32(x.low());
-            }
+    /// Copies `x`, followed by what the last group reads beyond it.
+    fn copy_rows<X: Factor, P: Element>(x: &[X], pad: P, copy: &mut Vec<P>) {
+        copy.clear();
+        copy.resize(x.len() + Group::LEN_MAX, pad);
+        for (copy, x) in copy.iter_mut().zip(x) {
+            *copy = P::truncate32(x.low());
         }
     }
 }
@@ -362,11 +363,27 @@ impl<Y> Rest<'_, Y> {
 /// A type that tiles multiply by `i8`.
 trait Factor: Element {
     fn multiply(isa: Isa, tile: &Tile<'_, Self>, acc: &mut Acc);
+
+    /// The tile, if it multiplies bytes in groups of four.
+    fn as_quads<'t, 'a>(tile: &'t Tile<'a, Self>) -> Option<&'t Tile<'a, i8>>;
+
+    fn with_scratch(f: impl FnOnce(&mut Scratch<Self>));
 }
 
 impl Factor for i8 {
     fn multiply(isa: Isa, tile: &Tile<'_, Self>, acc: &mut Acc) {
         isa.quads(tile, acc);
+    }
+
+    fn as_quads<'t, 'a>(tile: &'t Tile<'a, Self>) -> Option<&'t Tile<'a, i8>> {
+        Some(tile)
+    }
+
+    fn with_scratch(f: impl FnOnce(&mut Scratch<Self>)) {
+        thread_local! {
+            static SCRATCH: RefCell<Scratch<i8>> = RefCell::default();
+        }
+        SCRATCH.with_borrow_mut(f);
     }
 }
 
@@ -374,31 +391,15 @@ impl Factor for i16 {
     fn multiply(isa: Isa, tile: &Tile<'_, Self>, acc: &mut Acc) {
         isa.pairs(tile, acc);
     }
-}
 
-/// Full panels, then one of as few vectors as hold the rest.
-fn panels(isa: Isa, n: usize, k_packed: usize) -> Vec<Panel> {
-    let shape = isa.tile_shape();
-    let mut start = 0;
-    let panel = |column: usize| {
-        let columns = (n - column).min(shape.lanes * shape.vectors);
-        let vectors = columns.div_ceil(shape.lanes);
-        let len = vectors * shape.lanes * k_packed;
-        start += len;
-        Panel { column, columns, vectors, start: start - len, len }
-    };
-    (0..n).step_by(shape.lanes * shape.vectors).map(panel).collect()
-}
+    fn as_quads<'t, 'a>(_: &'t Tile<'a, Self>) -> Option<&'t Tile<'a, i8>> {
+        None
+    }
 
-fn pack(spec: &LinearSpec<'_>, group: Group, panels: &[Panel], packed: &mut [i8]) {
-    for panel in panels {
-        let lanes = panel.len / spec.k.next_multiple_of(group.len()).max(1);
-        for column in 0..panel.columns {
-            let row = &spec.weights[(panel.column + column) * spec.k..][..spec.k];
-            for (g, weights) in row.chunks(group.len()).enumerate() {
-                let at = panel.start + (g * lanes + column) * group.len();
-                packed[at..at + weights.len()].copy_from_slice(weights);
-            }
+    fn with_scratch(f: impl FnOnce(&mut Scratch<Self>)) {
+        thread_local! {
+            static SCRATCH: RefCell<Scratch<i16>> = RefCell::default();
         }
+        SCRATCH.with_borrow_mut(f);
     }
 }

@@ -1,8 +1,13 @@
-//! Which values of an image a convolution's output needs, and copying them into rows.
+//! Which values of an image each output of a convolution needs, and where they lie in memory.
+
+use std::ops::Range;
 
 use veracity_ops::{Conv, ConvTranspose};
 
-use crate::Element;
+use crate::{
+    Element,
+    tile::{Group, Offsets},
+};
 
 /// Geometry of a convolution over `[h, w, c]` images: an output position is a row of `kernel * width` values.
 ///
@@ -82,146 +87,170 @@ impl Patches {
         self.y[0] * self.y[1]
     }
 
-    /// Whether the rows are the image's own pixels, in order.
+    /// Number of values of a row of `op` with weights of shape `w` that are neighbours: those of all taps of one line,
+    /// or of one tap.
     #[must_use]
-    pub fn is_identity(&self) -> bool {
-        self.kernel == [1, 1]
-            && self.strides == [1, 1]
-            && self.upsample == [1, 1]
-            && self.pads == [0, 0]
-            && self.y == [self.x[0], self.x[1]]
-            && self.width == self.x[2]
+    pub fn run(op: &Conv, [_, _, taps, width]: [usize; 4]) -> usize {
+        if op.dilations[1] == 1 { taps * width } else { width }
+    }
+
+    /// Positions along `axis` from the first that `outputs` outputs read to the last.
+    fn span(&self, axis: usize, outputs: usize) -> usize {
+        outputs.saturating_sub(1) * self.strides[axis] + self.taps_span(axis)
+    }
+
+    fn taps_span(&self, axis: usize) -> usize {
+        self.kernel[axis].saturating_sub(1) * self.dilations[axis] + 1
+    }
+
+    /// Whether nothing lies outside the image or between its positions.
+    fn is_inside(&self) -> bool {
+        let fits = |axis: usize| self.span(axis, self.y[axis]) <= self.x[axis];
+        self.upsample == [1, 1] && self.pads == [0, 0] && fits(0) && fits(1)
     }
 
     /// Position along `axis` that tap `tap` of output `out` reads.
     pub(crate) fn source(&self, axis: usize, out: usize, tap: usize) -> Option<usize> {
-        let raised = out * self.strides[axis] + tap * self.dilations[axis];
-        let at = usize::try_from(signed(raised) - self.pads[axis]).ok()?;
-        let inside = at % self.upsample[axis] == 0 && at / self.upsample[axis] < self.x[axis];
-        inside.then(|| at / self.upsample[axis])
+        let padded = out * self.strides[axis] + tap * self.dilations[axis];
+        inside(padded, self.pads[axis], self.upsample[axis], self.x[axis])
     }
 
-    /// Copies rows `first..` of the images `x` to `out`, one every `stride` values, `pad` standing for what lies
-    /// outside the image.
-    #[inline(always)]
-    pub(crate) fn gather<X: Element, P: Element>(
-        &self,
-        x: &[X],
-        first: usize,
-        pad: P,
-        out: &mut [P],
-        stride: usize,
-    ) {
-        let (mut line, mut ox) = (first / self.y[1], first % self.y[1]);
-        let mut lines = self.lines(line);
-        let is_run = self.dilations[1] == 1 && self.upsample[1] == 1 && self.width == self.x[2];
-        for at in (0..out.len()).step_by(stride) {
-            if is_run {
-                self.copy_runs(x, &lines, ox, pad, &mut out[at..]);
-            } else {
-                self.copy_taps(x, &lines, ox, pad, &mut out[at..]);
-            }
-            ox += 1;
-            if ox == self.y[1] {
-                (line, ox) = (line + 1, 0);
-                lines = if at + stride < out.len() { self.lines(line) } else { Vec::new() };
-            }
+    /// Where the input line begins that output line `line`, counted over all images, reads with tap `tap` of its
+    /// height. The tap may lie beyond the kernel.
+    pub(crate) fn line(&self, line: usize, tap: usize) -> Option<usize> {
+        let iy = self.source(0, line % self.y[0], tap)?;
+        Some((line / self.y[0] * self.x[0] + iy) * self.x[1] * self.x[2])
+    }
+}
+
+/// How the rows of a convolution's operand lie in memory.
+///
+/// If neither padding nor a gap is in the way, a row is read where the image is. Otherwise the lines that a block of
+/// outputs needs are copied once, with their padding, and rows are read there: they overlap, so this moves far less
+/// than copying each row (the indirect convolution of Dukhan, arXiv:1907.02129, with offsets for pointers).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    pub(crate) patches: Patches,
+    pub(crate) offsets: Offsets,
+    /// Whether rows are read from the image itself.
+    pub(crate) is_direct: bool,
+    /// Values of a line.
+    line: usize,
+}
+
+impl Layout {
+    /// The layout for tiles that multiply `group` values of a `run` at a time. `is_same_type` says whether they multiply the
+    /// image's own type.
+    pub(crate) fn new(patches: Patches, run: usize, group: Group, is_same_type: bool) -> Self {
+        let is_whole = patches.width == patches.x[2] && run.is_multiple_of(group.len());
+        let is_direct = is_same_type && is_whole && patches.is_inside();
+        let pixels = if is_direct { patches.x[1] } else { patches.span(1, patches.y[1]) };
+        let line = pixels * patches.width;
+        let runs = (patches.kernel[1] * patches.width).checked_div(run).unwrap_or(0);
+        let starts = (0..patches.kernel[0]).flat_map(|ky| {
+            let begin = ky * patches.dilations[0] * line;
+            let step = patches.dilations[1] * patches.width;
+            (0..runs).map(move |kx| begin + kx * step)
+        });
+        let offsets = Offsets::new(starts, run, group);
+        Self { patches, offsets, is_direct, line }
+    }
+
+    /// Memory that a thread needs to copy the lines of one output line, in bytes, for values of at most two bytes.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> usize {
+        if self.is_direct { 0 } else { self.patches.taps_span(0).saturating_mul(self.line).saturating_mul(2) }
+    }
+
+    /// Most output lines of an image whose copied lines are together at most `values` values; at least one.
+    pub(crate) fn lines_within(&self, values: usize) -> usize {
+        let lines = values.checked_div(self.line).unwrap_or(0);
+        (lines.saturating_sub(self.patches.taps_span(0)) / self.patches.strides[0]).max(1)
+    }
+
+    /// Where rows `rows` begin in the images.
+    pub(crate) fn direct_rows(&self, rows: Range<usize>, begins: &mut Vec<usize>) {
+        let Patches { x, y, strides, .. } = self.patches;
+        begins.clear();
+        for (line, columns) in lines(rows, y[1]) {
+            let at = line / y[0] * x.iter().product::<usize>() + line % y[0] * strides[0] * self.line;
+            begins.extend(columns.map(|ox| at + ox * strides[1] * x[2]));
         }
     }
 
-    /// Where the lines begin that output line `line`, counted over all images, reads.
-    pub(crate) fn lines(&self, line: usize) -> Vec<Option<usize>> {
-        let first = line / self.y[0] * self.x[0];
-        let begin = |iy: usize| (first + iy) * self.x[1] * self.x[2];
-        (0..self.kernel[0]).map(|ky| self.source(0, line % self.y[0], ky).map(begin)).collect()
-    }
-
-    /// Neighbouring taps of all channels are neighbours in memory. May write values beyond them, which are written
-    /// again later or not used: runs and rows are copied in order, and weights are zero beyond the last.
+    /// Copies the lines of the images `x` that `rows` read into `copy`; `begins` says where the rows begin there.
     #[inline(always)]
-    fn copy_runs<X: Element, P: Element>(
+    pub(crate) fn copy_rows<X: Element, P: Element>(
         &self,
         x: &[X],
-        lines: &[Option<usize>],
-        ox: usize,
+        rows: Range<usize>,
         pad: P,
-        out: &mut [P],
+        copy: &mut Vec<P>,
+        begins: &mut Vec<usize>,
     ) {
-        let (taps, size, c) = (signed(self.kernel[1]), signed(self.x[1]), self.width);
-        let first = signed(ox * self.strides[1]) - self.pads[1];
-        let begin = (-first).clamp(0, taps);
-        let end = (size - first).clamp(begin, taps);
-        let [begin_at, end_at, from, len] = [begin, end, first + begin, taps].map(|v| v.unsigned_abs() * c);
-        if begin_at == 0 && end_at == len {
-            return match len {
-                0..=16 => copy_lines::<_, _, 16>(&x[from..], lines, len, pad, out),
-                17..=32 => copy_lines::<_, _, 32>(&x[from..], lines, len, pad, out),
-                _ => copy_lines::<_, _, 64>(&x[from..], lines, len, pad, out),
-            };
-        }
-        for (ky, line) in lines.iter().enumerate() {
-            let out = &mut out[ky * len..];
-            let Some(line) = line.filter(|_| end_at > begin_at) else {
-                out[..len].fill(pad);
-                continue;
-            };
-            if begin_at > 0 {
-                out[..begin_at].fill(pad);
+        let Patches { x: [h, w, c], y, strides, width, .. } = self.patches;
+        begins.clear();
+        copy.clear();
+        // The image copied last, its next line, and where its line 0 would lie in the copy.
+        let (mut image, mut next, mut origin) = (usize::MAX, 0, 0);
+        for (line, columns) in lines(rows, y[1]) {
+            let first = line % y[0] * strides[0];
+            if line / y[0] != image || next < first {
+                (image, next) = (line / y[0], first);
+                origin = signed(copy.len()) - signed(first * self.line);
             }
-            copy(&x[line + from..], &mut out[begin_at..end_at]);
-            if end_at < len {
-                out[end_at..len].fill(pad);
+            let x = &x[image * h * w * c..][..h * w * c];
+            let end = first + self.patches.taps_span(0);
+            for padded in next..end {
+                let at = copy.len();
+                copy.resize(at + self.line, pad);
+                self.copy_line(x, padded, &mut copy[at..]);
             }
+            next = next.max(end);
+            let at = (origin + signed(first * self.line)).unsigned_abs();
+            begins.extend(columns.map(|ox| at + ox * strides[1] * width));
         }
+        // What the last group of the last run reads beyond it.
+        copy.resize(copy.len() + Group::LEN_MAX, pad);
     }
 
+    /// Copies line `padded` of one image, leaving its padding as it is.
     #[inline(always)]
-    fn copy_taps<X: Element, P: Element>(
-        &self,
-        x: &[X],
-        lines: &[Option<usize>],
-        ox: usize,
-        pad: P,
-        out: &mut [P],
-    ) {
-        let mut taps = out.chunks_exact_mut(self.width);
-        for line in lines {
-            for (kx, out) in (0..self.kernel[1]).zip(&mut taps) {
-                match line.zip(self.source(1, ox, kx)) {
-                    None => out.fill(pad),
-                    Some((line, ix)) => copy(&x[line + ix * self.x[2] + self.channel..], out),
-                }
+    fn copy_line<X: Element, P: Element>(&self, x: &[X], padded: usize, copy: &mut [P]) {
+        let Patches { x: [h, w, c], pads, upsample, channel, width, .. } = self.patches;
+        let Some(iy) = inside(padded, pads[0], upsample[0], h) else { return };
+        let x = &x[iy * w * c..][..w * c];
+        if upsample[1] == 1 && width == c {
+            let (left, skipped) = (pads[1].max(0).unsigned_abs(), (-pads[1]).max(0).unsigned_abs());
+            let x = x.get(skipped * c..).unwrap_or_default();
+            return copy_values(x, copy.get_mut(left * c..).unwrap_or_default());
+        }
+        for (pixel, copy) in copy.chunks_exact_mut(width.max(1)).enumerate() {
+            if let Some(ix) = inside(pixel, pads[1], upsample[1], w) {
+                copy_values(&x[ix * c + channel..], copy);
             }
         }
     }
 }
 
-/// Copies a run of `len` values from each line, by `N` at once if the run is not longer and there is room.
 #[inline(always)]
-fn copy_lines<X: Element, P: Element, const N: usize>(
-    x: &[X],
-    lines: &[Option<usize>],
-    len: usize,
-    pad: P,
-    out: &mut [P],
-) {
-    for (ky, line) in lines.iter().enumerate() {
-        let out = &mut out[ky * len..];
-        let Some(line) = line else {
-            out[..len].fill(pad);
-            continue;
-        };
-        let x = &x[*line..];
-        match (x.first_chunk::<N>(), out.first_chunk_mut::<N>()) {
-            (Some(x), Some(out)) if len <= N => copy(x, out),
-            (_, _) => copy(x, &mut out[..len]),
-        }
+fn copy_values<X: Element, P: Element>(x: &[X], copy: &mut [P]) {
+    for (copy, x) in copy.iter_mut().zip(x) {
+        *copy = P::truncate32(x.low());
     }
 }
 
-#[inline(always)]
-fn copy<X: Element, P: Element>(x: &[X], out: &mut [P]) {
-    for (out, x) in out.iter_mut().zip(x) {
-        *out = P::truncate32(x.low());
-    }
+/// The position that padded position `at` is, if it is one.
+fn inside(at: usize, pad: isize, upsample: usize, size: usize) -> Option<usize> {
+    let at = usize::try_from(signed(at) - pad).ok()?;
+    (at % upsample == 0 && at / upsample < size).then(|| at / upsample)
+}
+
+/// Lines of `width` rows that `rows` touch, with the columns touched in each.
+fn lines(rows: Range<usize>, width: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let width = width.max(1);
+    (rows.start / width..rows.end.div_ceil(width)).map(move |line| {
+        let begin = line * width;
+        (line, rows.start.saturating_sub(begin)..(rows.end - begin).min(width))
+    })
 }

@@ -2,8 +2,6 @@
 
 use veracity_ops::{ACC_BITS_MAX, DType, Quantised, Requant};
 
-#[cfg(target_arch = "x86_64")]
-use crate::avx512;
 use crate::{Element, Isa, ValueError, View, ViewMut, vectorized, with_element, with_element_mut};
 
 /// A [`Requant`] with its constants: `y = clamp(zero + ((x * mul[c] + offset[c]) >> shift[c]))`.
@@ -107,22 +105,20 @@ fn step<X: Element, Y: Element>(y: &Quantised, x: X, mul: i32, offset: i64, shif
     Y::truncate(v.max(i64::from(y.lo)).min(i64::from(y.hi)))
 }
 
-/// Per-channel values are padded to a multiple of this, so that a vector of them can be loaded anywhere.
-pub(crate) const CHANNELS_MULTIPLE: usize = 16;
-
-/// Per channel, padded to [`CHANNELS_MULTIPLE`]: how sums become outputs.
+/// How the sums of each channel become outputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Finish {
     /// `sum + bias`, as it is.
     Accumulate,
-    /// `clamp(zero + ((sum + bias) >> shift))` in `i32`, which provably holds it; the bias includes half a step and the
-    /// input's zero.
+    /// `clamp((sum + bias) >> shift)` in `i32`, which provably holds it; the bias includes half a step, the input's zero
+    /// and the output's, shifted to the left.
     Shift { shift: Vec<u32>, y: Quantised },
     /// `clamp(zero + (((sum + bias) * mul + offset) >> shift))` in `i64`.
     Scale { mul: Vec<i32>, offset: Vec<i64>, shift: Vec<u32>, y: Quantised },
 }
 
 /// Where a tile's outputs go: `rows` rows of `cols` values, `stride` apart.
+#[derive(Debug)]
 pub(crate) struct Target<'a, Y> {
     pub(crate) y: &'a mut [Y],
     pub(crate) rows: usize,
@@ -130,31 +126,19 @@ pub(crate) struct Target<'a, Y> {
     pub(crate) stride: usize,
 }
 
-/// Writes the outputs of sums modulo `2^32`, whose rows are `acc_stride` apart and begin at channel `channel`.
-pub(crate) fn narrow<Y: Element>(
-    isa: Isa,
-    finish: &Finish,
-    acc: &[i32],
-    acc_stride: usize,
-    bias: &[i32],
-    channel: usize,
-    target: Target<'_, Y>,
-) {
+impl<'a, Y: Element> Target<'a, Y> {
+    /// # Panics
+    /// If outputs have another type.
     #[cfg(target_arch = "x86_64")]
-    if let Isa::Avx512(isa) = isa
-        && Y::DTYPE == DType::I8
-        && !matches!(finish, Finish::Accumulate)
-    {
-        let Target { y, rows, cols, stride } = target;
-        let y = i8::of_mut(Y::view_mut(y)).expect("the type was compared");
-        let target = Target { y, rows, cols, stride };
-        return avx512::finish(isa, finish, acc, acc_stride, bias, channel, target);
+    pub(crate) fn of_i8(self) -> Target<'a, i8> {
+        let y = i8::of_mut(Y::view_mut(self.y)).expect("only i8 is rounded by a shift alone in one step");
+        Target { y, rows: self.rows, cols: self.cols, stride: self.stride }
     }
-    narrow_portable(isa, finish, acc, acc_stride, bias, channel, target);
 }
 
 vectorized! {
-    fn narrow_portable<Y: Element>(
+    /// Writes the outputs of sums modulo `2^32`, whose rows are `acc_stride` apart and begin at channel `channel`.
+    pub(crate) fn narrow<Y: Element>(
         finish: &Finish,
         acc: &[i32],
         acc_stride: usize,
@@ -201,12 +185,12 @@ pub(crate) fn narrow_rows<Y: Element>(
                 }
             }
         }
-        Finish::Shift { shift, y: Quantised { zero, lo, hi, .. } } => {
+        Finish::Shift { shift, y: Quantised { lo, hi, .. } } => {
             let shift = &shift[channels];
             for (y, acc) in lines {
                 for (((y, acc), bias), shift) in y[..cols].iter_mut().zip(acc).zip(bias).zip(shift) {
                     let v = acc.wrapping_add(*bias).wrapping_shr(*shift);
-                    *y = Y::truncate32(v.wrapping_add(*zero).max(*lo).min(*hi));
+                    *y = Y::truncate32(v.max(*lo).min(*hi));
                 }
             }
         }

@@ -12,11 +12,11 @@ pub(crate) const ROWS: usize = 4;
 /// Sums of `i16` pairs times `i8` pairs.
 pub(crate) fn pairs(tile: &Tile<'_, i16>, acc: &mut Acc) {
     let cols = tile.vectors * LANES;
-    for (row, acc) in acc.chunks_exact_mut(TILE_COLS).take(tile.rows).enumerate() {
-        let (acc, x) = (&mut acc[..cols], &tile.x[row * tile.x_stride..]);
+    for (row, acc) in acc.chunks_exact_mut(TILE_COLS).take(tile.rows.len()).enumerate() {
+        let (acc, x) = (&mut acc[..cols], &tile.x[tile.rows[row]..]);
         acc.fill(0);
-        for (x, w) in x.as_chunks::<2>().0.iter().zip(tile.w.chunks_exact(2 * cols)) {
-            let [x0, x1] = x.map(i32::from);
+        for (at, w) in tile.groups.offsets().iter().zip(tile.w.chunks_exact(2 * cols)) {
+            let [x0, x1] = [x[*at], x[at + 1]].map(i32::from);
             for (acc, w) in acc.iter_mut().zip(w.as_chunks::<2>().0) {
                 *acc = acc.wrapping_add(x0 * i32::from(w[0]) + x1 * i32::from(w[1]));
             }

@@ -63,11 +63,21 @@ impl Case {
         self.op.eval(&inputs).ok().map(|mut y| y.remove(0))
     }
 
+    fn run(&self) -> usize {
+        match &self.op {
+            Op::Conv(op) | Op::ConvTranspose(ConvTranspose { conv: op, .. }) => {
+                Patches::run(op, shape(&self.w))
+            }
+            _ => self.w.shape()[1],
+        }
+    }
+
     fn spec<'a>(&'a self, weights: &'a [i8], requant: Option<&'a Requantiser>) -> LinearSpec<'a> {
         let n = self.w.shape()[0];
         LinearSpec {
             n,
             k: weights.len() / n,
+            run: self.run(),
             weights,
             bias: self.bias.as_ref().map(Tensor::values),
             x: self.x.dtype(),
@@ -249,7 +259,11 @@ fn convolutions_match_reference() {
                         stride: og * groups,
                     };
                     let patches = patches.group(group);
-                    linear.apply(Rows::Patches(x, &patches), 0..patches.rows(), columns);
+                    linear.apply(
+                        Rows::Patches(x, &linear.layout(patches.clone())),
+                        0..patches.rows(),
+                        columns,
+                    );
                 }
             }));
     }
@@ -285,7 +299,7 @@ fn depthwise_matches_reference() {
         let patches = Patches::conv(&conv, shape(&case.x), shape(&case.w), y_shape);
         let weights = i8s(&case.w);
         compared += usize::from(case.check(&mut random, &weights, |isa, spec, x, y, len| {
-            let depthwise = Depthwise::new(isa, kernel, spec);
+            let depthwise = Depthwise::new(isa, &conv, kernel, spec);
             depthwise.apply(x, &patches, 0..y_shape[0], y.view_mut(depthwise.dtype(), len));
         }));
     }
