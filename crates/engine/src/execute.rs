@@ -128,7 +128,7 @@ fn run_group(
     values.make_room();
     let mut leaves = trace.map(|kind| Leaves::new(kind, group.n));
     if let Some(leaves) = &mut leaves {
-        values.commit(leaves, &plan.inputs, workers);
+        values.commit(leaves, plan.committed_first(leaves.kind()), workers);
     }
     for step in &plan.steps {
         values.perform(step, workers)?;

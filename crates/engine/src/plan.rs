@@ -214,6 +214,14 @@ impl Plan {
         })
     }
 
+    /// Values that a trace commits to before the first step.
+    pub(crate) fn committed_first(&self, kind: TraceKind) -> &[Value] {
+        match kind {
+            TraceKind::Checkpoints => &[],
+            TraceKind::Full => &self.inputs,
+        }
+    }
+
     /// Values that a trace commits to after the last step.
     pub(crate) fn committed_last(&self, kind: TraceKind) -> &[Value] {
         match kind {

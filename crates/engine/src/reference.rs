@@ -60,14 +60,16 @@ fn commit(
     values: &[Tensor],
 ) -> Result<[u8; 32], RunError> {
     let graph = model.graph();
-    let mut committed: Vec<ValueId> = (0..graph.inputs.len()).map(|index| graph.input_value(index)).collect();
-    match kind {
+    let committed: Vec<ValueId> = match kind {
         TraceKind::Checkpoints => {
-            committed.extend(model.checkpoints(inputs)?);
-            committed.extend(graph.outputs.iter().map(|output| output.value));
+            let outputs = graph.outputs.iter().map(|output| output.value);
+            model.checkpoints(inputs)?.into_iter().chain(outputs).collect()
         }
-        TraceKind::Full => committed.extend(graph.traced_values()),
-    }
+        TraceKind::Full => {
+            let inputs = (0..graph.inputs.len()).map(|index| graph.input_value(index));
+            inputs.chain(graph.traced_values()).collect()
+        }
+    };
     let leaf = |value: &ValueId| *blake3::hash(&values[value.index()].to_bytes()).as_bytes();
     let leaves: Vec<[u8; 32]> = committed.iter().map(leaf).collect();
     let [context, _] = kind.contexts();

@@ -13,7 +13,7 @@ const PARALLEL_BYTES_MIN: usize = 256 * 1024;
 /// Which values of a run a trace commits to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TraceKind {
-    /// Inputs, outputs, and as many values between them as multiply-accumulates pay for: the trace that receipts name.
+    /// Outputs, and as many values before them as multiply-accumulates pay for: the trace that receipts name.
     Checkpoints,
     /// Inputs and every value that the run rounds or moves: what a dispute asks for.
     Full,

@@ -11,7 +11,7 @@ use veracity_ops::{Op, TensorType};
 use crate::{Graph, Model, ModelError, Node, ValueId};
 
 /// Multiply-accumulates that pay for one byte of a checkpoint.
-const MACS_PER_BYTE: u128 = 4096;
+const MACS_PER_BYTE: u128 = 8192;
 /// A checkpoint costs at least as much as one of this size: 16 chunks of BLAKE3, which a core hashes side by side in
 /// little more than the time of one.
 const CHECKPOINT_BYTES_MIN: u128 = 16_384;
@@ -41,7 +41,7 @@ impl Model {
 
     /// The checkpoints of one sample whose inputs have types `inputs`, in node order: [traced
     /// values](Graph::traced_values) that are not outputs of the graph, each paid for by multiply-accumulates before.
-    /// With the graph's inputs before and its outputs after them they are the values of the trace that a receipt names.
+    /// With the graph's outputs after them they are the values of the trace that a receipt names.
     ///
     /// # Errors
     /// As [`Model::types`].

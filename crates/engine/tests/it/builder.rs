@@ -383,14 +383,14 @@ pub(crate) fn random_model(random: &mut Random) -> Option<Arc<Model>> {
     builder.try_build().ok()
 }
 
-/// A random model around a chain of convolutions of nine million multiply-accumulates each; `None` if the draw is not
-/// a valid one.
+/// A random model around a chain of convolutions of nine million multiply-accumulates each, which pay for two
+/// checkpoints; `None` if the draw is not a valid one.
 pub(crate) fn deep_model(random: &mut Random) -> Option<Arc<Model>> {
     let mut builder = Builder::default();
     let mut x = builder.input(DType::I8, &[8, 8, 128]);
     let shift = builder.constant(DType::I8, &[1], &[10]);
     let mut values = vec![x];
-    for _ in 0..random.size(16, 24) {
+    for _ in 0..random.size(29, 40) {
         let weights = random.values(128 * 9 * 128, -128, 127);
         let weights = builder.constant(DType::I8, &[128, 3, 3, 128], &weights);
         let conv =

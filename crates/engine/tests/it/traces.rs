@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use veracity_engine::{Engine, Options, Trace, TraceKind, reference};
-use veracity_graph::{Array, ArrayData, Batch, Bundle, Model};
+use veracity_graph::{Array, ArrayData, Batch, Bundle, IntData, Model};
 use veracity_ops::{Add, DType, DimSpec, MatMul, Op, Quantised, Requant, Reshape, Slice, Tensor};
 
 use crate::builder::{Builder, Random};
@@ -11,7 +11,7 @@ use crate::builder::{Builder, Random};
 const CONFORMANCE: &str = include_str!("../../conformance.toml");
 const EVERY_OPERATOR: &[u8] = include_bytes!("../../../graph/testdata/every-operator.vmdl");
 
-/// A model with one checkpoint, value 22, and outputs of every sort: a reshape, an accumulator, an input, a constant,
+/// A model with one checkpoint, value 38, and outputs of every sort: a reshape, an accumulator, an input, a constant,
 /// and one twice. `dead` is a weight that nothing but the checkpoint shows.
 fn model(dead: i64) -> Arc<Model> {
     let mut random = Random::new(3);
@@ -29,7 +29,7 @@ fn model(dead: i64) -> Arc<Model> {
     let sums = builder.node(matmul(), &[x, weights]);
     let rounded = builder.node(Op::Requant(Requant { x_zero: 0, y }), &[sums, shift]);
     // With `sums` they are the work that one checkpoint costs. Nothing reads them, and no trace lists them.
-    for _ in 1..16 {
+    for _ in 1..32 {
         builder.node(matmul(), &[x, weights]);
     }
     builder.node(slice(0, 256), &[rounded]);
@@ -43,9 +43,9 @@ fn model(dead: i64) -> Arc<Model> {
     builder.build()
 }
 
-/// Values of the traces of that model, by id. The first column of the product, `dead`'s, reaches only values 5 to 22.
-const CHECKPOINTS: [usize; 7] = [0, 22, 25, 26, 0, 4, 25];
-const FULL: [usize; 5] = [0, 6, 22, 23, 24];
+/// Values of the traces of that model, by id. The first column of the product, `dead`'s, reaches only values 5 to 38.
+const CHECKPOINTS: [usize; 6] = [38, 41, 42, 0, 4, 41];
+const FULL: [usize; 5] = [0, 6, 38, 39, 40];
 
 fn inputs(n: usize) -> Vec<Batch> {
     vec![Random::new(4).batch(n, &veracity_ops::TensorType { dtype: DType::I8, shape: vec![4, 1024] })]
@@ -116,6 +116,30 @@ fn another_way_to_the_same_outputs_is_seen() {
         assert_eq!(one.outputs[1].data, other.outputs[1].data);
         assert_ne!(one.trace, other.trace, "{kind}");
     }
+}
+
+/// Inputs that lead to the same values are told apart by the full trace, not by the checkpoints.
+#[test]
+fn inputs_are_in_the_full_trace_only() {
+    let mut builder = Builder::default();
+    let x = builder.input(DType::I8, &[2]);
+    let first = builder.node(Op::Slice(Slice { axis: 0, start: 0, end: 1, step: 1 }), &[x]);
+    builder.output(first);
+    let model = builder.build();
+    let inputs =
+        [[1, 2], [1, 3], [2, 2]].map(|x| [Batch { n: 1, shape: vec![2], data: IntData::I8(x.into()) }]);
+    let roots = |kind| {
+        inputs.each_ref().map(|inputs| {
+            let trace = trace(&model, inputs, kind);
+            assert_eq!(reference::run(&model, inputs, Some(kind)).unwrap().trace.as_ref(), Some(&trace));
+            trace.root()
+        })
+    };
+    let [one, same_output, other] = roots(TraceKind::Checkpoints);
+    assert_eq!(one, same_output);
+    assert_ne!(one, other);
+    let [one, same_output, other] = roots(TraceKind::Full);
+    assert!(one != same_output && same_output != other && other != one);
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn macs_beyond_64_bits() {
     assert_eq!(model.macs(&[ty(&[1, 1, 1])]), Ok(1 << 33), "1024 x 1024 taps, nearly all beside the input");
 }
 
-/// The largest values have their price: 2^31 values of 4 bytes cost 2^45 multiply-accumulates, of 2^51 here.
+/// The largest values have their price: 2^31 values of 4 bytes cost 2^46 multiply-accumulates, of 2^51 here.
 #[test]
 fn the_largest_values_are_paid_for() {
     let op = conv([1, 1], [512, 512, 511, 511], 1);
@@ -138,9 +138,9 @@ fn checkpoints(w: [u32; 2], n_rows: usize, nodes: Vec<Node>, outputs: &[u32]) ->
     checkpoints.iter().map(|value| value.0).collect()
 }
 
-/// With a square of 1024 a row takes 2^20 multiply-accumulates: 64 rows take what the smallest checkpoint costs, and
+/// With a square of 2048 a row takes 2^22 multiply-accumulates: 32 rows take what the smallest checkpoint costs, and
 /// have four times its bytes.
-const SQUARE: [u32; 2] = [1024, 1024];
+const SQUARE: [u32; 2] = [2048, 2048];
 
 #[test]
 fn a_checkpoint_is_paid_for_by_the_work_before_it() {
@@ -148,22 +148,22 @@ fn a_checkpoint_is_paid_for_by_the_work_before_it() {
         let nodes = vec![sums(0), round(3), flat(4), first(5, 0, n_bytes), double(6)];
         checkpoints(SQUARE, n_rows, nodes, &[7])
     };
-    assert_eq!(cut(64, 16_384), [6], "what 64 rows pay for");
-    assert_eq!(cut(64, 16_385), [], "a byte more");
-    assert_eq!(cut(64, 16_383), [6], "a byte less");
-    assert_eq!(cut(63, 16_383), [], "which costs the same");
-    assert_eq!(cut(63, 16_128), [], "a quarter of 63 rows, which costs the same too");
-    assert_eq!(cut(65, 16_640), [6], "a quarter of 65 rows");
-    assert_eq!(cut(65, 16_641), [], "a byte more");
-    assert_eq!(cut(128, 32_768), [6], "twice as much for 128 rows");
-    assert_eq!(cut(128, 32_769), [], "a byte more");
-    assert_eq!(cut(64, 1), [6], "one byte");
-    assert_eq!(cut(64, 0), [6], "no byte");
+    assert_eq!(cut(32, 16_384), [6], "what 32 rows pay for");
+    assert_eq!(cut(32, 16_385), [], "a byte more");
+    assert_eq!(cut(32, 16_383), [6], "a byte less");
+    assert_eq!(cut(31, 16_383), [], "which costs the same");
+    assert_eq!(cut(31, 15_872), [], "a quarter of 31 rows, which costs the same too");
+    assert_eq!(cut(33, 16_896), [6], "a quarter of 33 rows");
+    assert_eq!(cut(33, 16_897), [], "a byte more");
+    assert_eq!(cut(64, 32_768), [6], "twice as much for 64 rows");
+    assert_eq!(cut(64, 32_769), [], "a byte more");
+    assert_eq!(cut(32, 1), [6], "one byte");
+    assert_eq!(cut(32, 0), [6], "no byte");
     assert_eq!(cut(0, 16_384), [], "no row");
 
     let dots = |n_rows, k| checkpoints([1, k], n_rows, vec![sums(0), round(3), double(4)], &[5]);
-    assert_eq!(dots(1 << 13, 1 << 13), [4], "4096 times 16384");
-    assert_eq!(dots((1 << 13) - 1, (1 << 13) + 1), [], "one less");
+    assert_eq!(dots(1 << 9, 1 << 18), [4], "8192 times 16384");
+    assert_eq!(dots((1 << 9) - 1, (1 << 18) + (1 << 9) + 1), [], "one less");
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn credit_is_kept_and_spent() {
         round(3),
         sums(4),
         round(5),
-        first(6, 1, 256),
+        first(6, 1, 512),
         double(7),
         double(8),
         double(7),
@@ -182,27 +182,27 @@ fn credit_is_kept_and_spent() {
         double(7),
         double(7),
     ];
-    assert_eq!(checkpoints(SQUARE, 64, long.clone(), &[14]), [7, 8, 12], "three prices");
-    assert_eq!(checkpoints(SQUARE, 48, long, &[14]), [7, 12], "nine quarters of a price");
+    assert_eq!(checkpoints(SQUARE, 32, long.clone(), &[14]), [7, 8, 12], "three prices");
+    assert_eq!(checkpoints(SQUARE, 24, long, &[14]), [7, 12], "nine quarters of a price");
 }
 
 /// An output of the graph is committed to anyway: it is no checkpoint, and the next value gets the credit.
 #[test]
 fn outputs_are_no_checkpoints() {
-    let nodes = vec![sums(0), round(3), first(4, 1, 256), double(5), double(5)];
-    assert_eq!(checkpoints(SQUARE, 64, nodes.clone(), &[7]), [5]);
-    assert_eq!(checkpoints(SQUARE, 64, nodes.clone(), &[7, 5]), [6]);
-    assert_eq!(checkpoints(SQUARE, 64, nodes.clone(), &[6, 5, 7, 5]), []);
+    let nodes = vec![sums(0), round(3), first(4, 1, 512), double(5), double(5)];
+    assert_eq!(checkpoints(SQUARE, 32, nodes.clone(), &[7]), [5]);
+    assert_eq!(checkpoints(SQUARE, 32, nodes.clone(), &[7, 5]), [6]);
+    assert_eq!(checkpoints(SQUARE, 32, nodes.clone(), &[6, 5, 7, 5]), []);
     // The output is a reshape of it, which is another value.
     let shaped = [nodes, vec![flat(5)]].concat();
-    assert_eq!(checkpoints(SQUARE, 64, shaped, &[8]), [5]);
+    assert_eq!(checkpoints(SQUARE, 32, shaped, &[8]), [5]);
 }
 
 #[test]
 fn accumulators_and_reshapes_are_no_checkpoints() {
     let nodes = vec![sums(0), flat(3), flat(4), round(5), flat(6), double(7)];
-    assert_eq!(checkpoints([1, 1 << 14], 1 << 12, nodes.clone(), &[8]), [6]);
-    assert_eq!(checkpoints([1, 1 << 15], 1 << 12, nodes.clone(), &[3]), [6, 8]);
+    assert_eq!(checkpoints([1, 1 << 14], 1 << 13, nodes.clone(), &[8]), [6]);
+    assert_eq!(checkpoints([1, 1 << 15], 1 << 13, nodes.clone(), &[3]), [6, 8]);
     let traced = |nodes| model(2, &[&[1, 1], &[1]], nodes, &[0]).graph().traced_values();
     assert_eq!(traced(nodes), [ValueId(6), ValueId(8)]);
     let [conv, up] = [Op::Conv(conv([1, 1], [0; 4], 1)), up(conv([1, 1], [0; 4], 1))];
@@ -214,14 +214,14 @@ fn accumulators_and_reshapes_are_no_checkpoints() {
 #[test]
 fn outputs_of_one_node() {
     let nodes = vec![sums(0), rows(3), double(4)];
-    assert_eq!(checkpoints([1, 1 << 14], 1 << 12, nodes.clone(), &[6]), [4]);
-    assert_eq!(checkpoints([1, 1 << 15], 1 << 12, nodes.clone(), &[6]), [4, 5]);
-    assert_eq!(checkpoints([1, 1 << 14], 1 << 12, nodes, &[4, 6]), [5]);
-    // The values of 2^14 rows cost 2^26, their maxima four times as much.
+    assert_eq!(checkpoints([1, 1 << 15], 1 << 12, nodes.clone(), &[6]), [4]);
+    assert_eq!(checkpoints([1, 1 << 16], 1 << 12, nodes.clone(), &[6]), [4, 5]);
+    assert_eq!(checkpoints([1, 1 << 15], 1 << 12, nodes, &[4, 6]), [5]);
+    // The values of 2^14 rows cost 2^27, their maxima four times as much.
     let nodes = vec![sums(0), rows(3), rows(3), double(4)];
-    assert_eq!(checkpoints([1, 1 << 12], 1 << 14, nodes, &[8]), [4]);
+    assert_eq!(checkpoints([1, 1 << 13], 1 << 14, nodes, &[8]), [4]);
     let nodes = vec![sums(0), sums(0), sums(0), sums(0), rows(3), sums(0), rows(3)];
-    assert_eq!(checkpoints([1, 1 << 12], 1 << 14, nodes, &[0]), [7, 10], "never four times as much is left");
+    assert_eq!(checkpoints([1, 1 << 13], 1 << 14, nodes, &[0]), [7, 10], "never four times as much is left");
     let nodes = vec![sums(0), sums(0), sums(0), sums(0), sums(0), rows(3)];
-    assert_eq!(checkpoints([1, 1 << 12], 1 << 14, nodes, &[0]), [8, 9]);
+    assert_eq!(checkpoints([1, 1 << 13], 1 << 14, nodes, &[0]), [8, 9]);
 }
