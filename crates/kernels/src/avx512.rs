@@ -12,7 +12,7 @@ use crate::{
 
 mod depthwise;
 
-pub(crate) use depthwise::{DepthwiseLines, DepthwiseWeights, Height, depthwise_lines};
+pub(crate) use depthwise::{DepthwiseLines, DepthwiseWeights, depthwise_lines};
 
 /// Columns per vector.
 pub(crate) const LANES: usize = 16;

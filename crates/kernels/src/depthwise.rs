@@ -7,7 +7,7 @@ use veracity_ops::{Conv, DType};
 #[cfg(target_arch = "x86_64")]
 use crate::{
     Avx512, Buffer,
-    avx512::{DepthwiseLines, DepthwiseWeights, Height, Rounding, depthwise_lines},
+    avx512::{DepthwiseLines, DepthwiseWeights, Rounding, depthwise_lines},
 };
 use crate::{
     Element, Isa, LinearSpec, Patches, Requantiser, View, ViewMut,
@@ -108,12 +108,9 @@ impl Depthwise {
         mut y: &mut [i8],
     ) {
         let [height, width] = patches.y;
-        let pixel =
-            |ox: usize, kx: usize| patches.source(1, ox, kx).unwrap_or(patches.x[1]) * weights.groups();
-        let columns: Vec<usize> =
-            (0..width).flat_map(|ox| (0..self.kernel[1]).map(move |kx| pixel(ox, kx))).collect();
-        let mut scratch = Buffer::new(weights.scratch_bytes(patches.x[1]));
-        let scratch = scratch.values_mut::<i8>(weights.scratch_bytes(patches.x[1]));
+        let scratch_bytes = weights.scratch_bytes(width);
+        let mut scratch = Buffer::new(scratch_bytes);
+        let scratch = scratch.values_mut::<i8>(scratch_bytes);
         let mut rows = vec![None; 4 * weights.groups()];
         while !lines.is_empty() {
             let line = lines.start;
@@ -124,8 +121,9 @@ impl Depthwise {
             let at = DepthwiseLines {
                 x,
                 rows: &rows,
-                columns: &columns,
                 width: patches.x[1],
+                pads: patches.pads[1],
+                outputs: width,
                 pad: i8::truncate32(self.x_zero),
                 weights,
                 rounding,
@@ -181,9 +179,11 @@ fn quads(
 ) -> Option<Weights> {
     let (Isa::Avx512(isa), DType::I8) = (isa, spec.x) else { return None };
     let (Bias::Narrow(bias), Finish::Shift { shift, y }) = constants else { return None };
-    let height = Height { stride: op.strides[0], dilation: op.dilations[0] };
-    let weights = DepthwiseWeights::new(kernel, spec.n, height, spec.weights);
-    (y.dtype == DType::I8).then(|| Weights::Quads(isa, weights, Rounding::new(&bias, &shift, &y)))
+    if y.dtype != DType::I8 {
+        return None;
+    }
+    let weights = DepthwiseWeights::new(op, kernel, spec.n, spec.weights)?;
+    Some(Weights::Quads(isa, weights, Rounding::new(&bias, &shift, &y)))
 }
 
 vectorized! {

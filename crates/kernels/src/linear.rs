@@ -97,6 +97,15 @@ struct Scratch<P> {
     begins: Vec<usize>,
 }
 
+impl<P> Scratch<P> {
+    /// Gives memory back that only unusually long lines need: threads live long, and there may be many.
+    fn release(&mut self) {
+        if self.copy.capacity() * size_of::<P>() > 4 * BLOCK_BYTES {
+            self.copy = Vec::new();
+        }
+    }
+}
+
 impl Linear {
     /// Packs the weights.
     ///
@@ -205,6 +214,7 @@ impl Linear {
                 self.block(x.unwrap_or(&scratch.copy), &scratch.begins, groups, &mut out);
                 out.skip_rows(count);
             }
+            scratch.release();
         });
     }
 

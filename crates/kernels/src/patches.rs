@@ -147,8 +147,10 @@ impl Layout {
         let pixels = if is_direct { patches.x[1] } else { patches.span(1, patches.y[1]) };
         let line = pixels * patches.width;
         let runs = (patches.kernel[1] * patches.width).checked_div(run).unwrap_or(0);
+        // Copied lines lie one after the other, whatever lies between them in the image.
+        let lines = if is_direct { patches.dilations[0] } else { 1 };
         let starts = (0..patches.kernel[0]).flat_map(|ky| {
-            let begin = ky * patches.dilations[0] * line;
+            let begin = ky * lines * line;
             let step = patches.dilations[1] * patches.width;
             (0..runs).map(move |kx| begin + kx * step)
         });
@@ -159,13 +161,22 @@ impl Layout {
     /// Memory that a thread needs to copy the lines of one output line, in bytes, for values of at most two bytes.
     #[must_use]
     pub fn scratch_bytes(&self) -> usize {
-        if self.is_direct { 0 } else { self.patches.taps_span(0).saturating_mul(self.line).saturating_mul(2) }
+        if self.is_direct { 0 } else { self.patches.kernel[0].saturating_mul(self.line).saturating_mul(2) }
     }
 
     /// Most output lines of an image whose copied lines are together at most `values` values; at least one.
     pub(crate) fn lines_within(&self, values: usize) -> usize {
+        let Patches { kernel, strides, .. } = self.patches;
         let lines = values.checked_div(self.line).unwrap_or(0);
-        (lines.saturating_sub(self.patches.taps_span(0)) / self.patches.strides[0]).max(1)
+        // How many lines another output line adds.
+        let step = if self.shares_lines() { strides[0].min(kernel[0]) } else { kernel[0] };
+        (lines.saturating_sub(kernel[0]) / step.max(1)).max(1)
+    }
+
+    /// Whether the lines of neighbouring outputs are copied once for both. With distances between the kernel's lines
+    /// each output line has its own, so that no line is copied that nothing reads.
+    fn shares_lines(&self) -> bool {
+        self.patches.dilations[0] == 1
     }
 
     /// Where rows `rows` begin in the images.
@@ -188,25 +199,24 @@ impl Layout {
         copy: &mut Vec<P>,
         begins: &mut Vec<usize>,
     ) {
-        let Patches { x: [h, w, c], y, strides, width, .. } = self.patches;
+        let Patches { x: [h, w, c], y, kernel, strides, dilations, width, .. } = self.patches;
         begins.clear();
         copy.clear();
         // The image copied last, its next line, and where its line 0 would lie in the copy.
         let (mut image, mut next, mut origin) = (usize::MAX, 0, 0);
         for (line, columns) in lines(rows, y[1]) {
             let first = line % y[0] * strides[0];
-            if line / y[0] != image || next < first {
+            if line / y[0] != image || next < first || !self.shares_lines() {
                 (image, next) = (line / y[0], first);
                 origin = signed(copy.len()) - signed(first * self.line);
             }
             let x = &x[image * h * w * c..][..h * w * c];
-            let end = first + self.patches.taps_span(0);
-            for padded in next..end {
+            for tap in next - first..kernel[0] {
                 let at = copy.len();
                 copy.resize(at + self.line, pad);
-                self.copy_line(x, padded, &mut copy[at..]);
+                self.copy_line(x, first + tap * dilations[0], &mut copy[at..]);
             }
-            next = next.max(end);
+            next = first + kernel[0];
             let at = (origin + signed(first * self.line)).unsigned_abs();
             begins.extend(columns.map(|ox| at + ox * strides[1] * width));
         }

@@ -1,15 +1,22 @@
 //! Depthwise convolution of `i8`.
 //!
 //! `vpdpbusd` adds four taps of a channel at once, so four lines of input are interleaved, once for all outputs that read
-//! them: in a group of four lines lie those that one output line needs, and often those of the next as well.
+//! them: in a group of four lines lie those that one output line needs, and often those of the next as well. Lines are
+//! worked on in strips, whose interleaved columns fit the first-level cache.
 
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, ops::Range};
+
+use veracity_ops::Conv;
 
 use super::{LANES, Rounding, VECTORS, first_lanes, load_vectors, round, store_some};
 use crate::{isa::Avx512, tile::Group};
 
 /// Channels of a full block.
 const BLOCK: usize = VECTORS * LANES;
+/// Interleaved bytes of one column, one group of four lines, and one full block.
+const SLOT_BYTES: usize = 4 * BLOCK;
+/// Slots of a strip.
+const SLOTS_MAX: usize = 128;
 
 /// Weights as the kernel reads them.
 #[derive(Debug, Clone)]
@@ -22,36 +29,43 @@ pub(crate) struct DepthwiseWeights {
     groups: usize,
     /// Output lines computed together.
     lines: usize,
-}
-
-/// Geometry of the kernel along the height.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Height {
-    pub(crate) stride: usize,
-    pub(crate) dilation: usize,
+    /// Distance of the columns that neighbouring outputs read.
+    stride: usize,
+    /// Distance of the columns that neighbouring taps read.
+    dilation: usize,
+    /// Columns from an output's first tap to its last.
+    span: usize,
 }
 
 impl DepthwiseWeights {
-    /// Packs weights `[channels, kh, kw]`.
-    pub(crate) fn new([kh, kw]: [usize; 2], channels: usize, height: Height, weights: &[i8]) -> Self {
+    /// Packs weights `[channels, kh, kw]` of `op`, unless this is no good way to compute it: if most of the four lines
+    /// would be beside the kernel, or the columns of a few outputs were too many.
+    pub(crate) fn new(op: &Conv, [kh, kw]: [usize; 2], channels: usize, weights: &[i8]) -> Option<Self> {
         let groups = kh.div_ceil(4);
+        let span = kw.checked_sub(1)?.checked_mul(op.dilations[1])?.checked_add(1)?;
+        let slots = span.checked_add(3 * op.strides[1])?.checked_mul(groups)?;
+        if kh < 3 || slots > SLOTS_MAX {
+            return None;
+        }
         // With distances between taps, the lines of two outputs are not neighbours.
-        let shared = if height.dilation == 1 { (4 * groups - kh) / height.stride + 1 } else { 1 };
+        let shared = if op.dilations[0] == 1 { (4 * groups - kh) / op.strides[0] + 1 } else { 1 };
         let lines = shared.min(2);
-        let mut packed = Self { values: vec![], kernel: [kh, kw], channels, groups, lines };
+        let [stride, dilation] = [op.strides[1], op.dilations[1]];
+        let mut packed =
+            Self { values: vec![], kernel: [kh, kw], channels, groups, lines, stride, dilation, span };
         packed.values = vec![0; packed.block_start(channels.div_ceil(BLOCK))];
         for (i, w) in weights.iter().enumerate() {
             let (channel, ky, kx) = (i / (kh * kw), i / kw % kh, i % kw);
             let (block, vectors) = (channel / BLOCK, packed.vectors(channel / BLOCK));
             let lane = Group::Quads.lane(channel % BLOCK, vectors);
             for line in 0..lines {
-                let row = line * height.stride + ky;
+                let row = line * op.strides[0] + ky;
                 let vector = ((kx * groups + row / 4) * lines + line) * vectors;
                 let at = packed.block_start(block) + vector * 64 + lane * 4 + row % 4;
                 packed.values[at] = *w;
             }
         }
-        packed
+        Some(packed)
     }
 
     /// Groups of four input lines.
@@ -64,9 +78,19 @@ impl DepthwiseWeights {
         self.lines
     }
 
-    /// Bytes that the interleaved lines of `width` columns take, with one column of padding.
-    pub(crate) fn scratch_bytes(&self, width: usize) -> usize {
-        (width + 1) * self.groups * BLOCK * 4
+    /// Columns that `outputs` outputs of a line read.
+    fn columns(&self, outputs: usize) -> usize {
+        (outputs - 1) * self.stride + self.span
+    }
+
+    /// Outputs of a strip, of at most `outputs`.
+    fn strip(&self, outputs: usize) -> usize {
+        ((SLOTS_MAX / self.groups - self.span) / self.stride + 1).min(outputs)
+    }
+
+    /// Bytes of interleaved columns that lines of `outputs` outputs need at a time.
+    pub(crate) fn scratch_bytes(&self, outputs: usize) -> usize {
+        self.columns(self.strip(outputs)) * self.groups * SLOT_BYTES
     }
 
     fn vectors(&self, block: usize) -> usize {
@@ -87,10 +111,12 @@ pub(crate) struct DepthwiseLines<'a> {
     pub(crate) x: &'a [i8],
     /// Where each input line begins, or `None` for padding; four for each of [`DepthwiseWeights::groups`].
     pub(crate) rows: &'a [Option<usize>],
-    /// For each output and tap of a line, the input column, or `width` for padding, times the groups of four lines.
-    pub(crate) columns: &'a [usize],
     /// Input columns.
     pub(crate) width: usize,
+    /// Columns of padding before them, negative where the output begins inside.
+    pub(crate) pads: isize,
+    /// Output columns.
+    pub(crate) outputs: usize,
     /// What padding stands for.
     pub(crate) pad: i8,
     pub(crate) weights: &'a DepthwiseWeights,
@@ -101,13 +127,17 @@ pub(crate) struct DepthwiseLines<'a> {
 pub(crate) fn depthwise_lines(_isa: Avx512, at: &DepthwiseLines<'_>, scratch: &mut [i8], y: &mut [i8]) {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     fn call(at: &DepthwiseLines<'_>, scratch: &mut [i8], y: &mut [i8]) {
+        let strip = at.weights.strip(at.outputs);
         for block in 0..at.weights.channels.div_ceil(BLOCK) {
-            match at.weights.vectors(block) {
-                1 => depthwise_block::<1, 8, 8>(at, block, scratch, y),
-                2 => depthwise_block::<2, 8, 6>(at, block, scratch, y),
-                3 => depthwise_block::<3, 8, 4>(at, block, scratch, y),
-                4 => depthwise_block::<4, 6, 3>(at, block, scratch, y),
-                _ => unreachable!("a block has 1 to 4 vectors"),
+            for first in (0..at.outputs).step_by(strip) {
+                let outputs = first..at.outputs.min(first + strip);
+                match at.weights.vectors(block) {
+                    1 => depthwise_block::<1, 8, 8>(at, block, outputs, scratch, y),
+                    2 => depthwise_block::<2, 8, 6>(at, block, outputs, scratch, y),
+                    3 => depthwise_block::<3, 8, 4>(at, block, outputs, scratch, y),
+                    4 => depthwise_block::<4, 6, 3>(at, block, outputs, scratch, y),
+                    _ => unreachable!("a block has 1 to 4 vectors"),
+                }
             }
         }
     }
@@ -121,46 +151,74 @@ pub(crate) fn depthwise_lines(_isa: Avx512, at: &DepthwiseLines<'_>, scratch: &m
 fn depthwise_block<const V: usize, const ONE: usize, const TWO: usize>(
     at: &DepthwiseLines<'_>,
     block: usize,
+    outputs: Range<usize>,
     scratch: &mut [i8],
     y: &mut [i8],
 ) {
-    interleave_columns::<V>(at, block * BLOCK, scratch);
-    let line_len = at.columns.len() / at.weights.kernel[1] * at.weights.channels;
-    match y.len() / line_len {
-        1 => depthwise_outputs::<V, 1, ONE>(at, block, scratch, y),
-        2 => depthwise_outputs::<V, 2, TWO>(at, block, scratch, y),
+    interleave_columns::<V>(at, block * BLOCK, &outputs, scratch);
+    match y.len() / (at.outputs * at.weights.channels) {
+        1 => depthwise_outputs::<V, 1, ONE>(at, block, outputs, scratch, y),
+        2 => depthwise_outputs::<V, 2, TWO>(at, block, outputs, scratch, y),
         _ => unreachable!("one or two lines are computed together"),
     }
 }
 
-/// Brings the values of four lines of each channel together, raised by 128, in the order of [`Group::lane`].
+/// Brings the values of four lines of each channel together, raised by 128, in the order of [`Group::lane`], for the
+/// columns that `outputs` read.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn interleave_columns<const V: usize>(at: &DepthwiseLines<'_>, channel: usize, scratch: &mut [i8]) {
-    let (channels, width) = (at.weights.channels, at.width);
+fn interleave_columns<const V: usize>(
+    at: &DepthwiseLines<'_>,
+    channel: usize,
+    outputs: &Range<usize>,
+    scratch: &mut [i8],
+) {
+    let channels = at.weights.channels;
     let count = BLOCK.min(channels - channel);
     let mask = first_lanes(count);
-    let pads = [at.pad; BLOCK];
     let groups = at.rows.as_chunks::<4>().0;
     let slots = scratch.as_chunks_mut::<64>().0.as_chunks_mut::<V>().0;
+    let columns = at.weights.columns(outputs.len());
+    // The columns that lie inside the image, and the first of them there.
+    let place = |column: isize| {
+        let first = signed(outputs.start * at.weights.stride);
+        (column + at.pads - first).clamp(0, signed(columns)).unsigned_abs()
+    };
+    let inside = place(0)..place(signed(at.width));
+    let left = (signed(outputs.start * at.weights.stride + inside.start) - at.pads).unsigned_abs();
+    let pad = interleave::<V>([_mm512_set1_epi8(at.pad); 4]);
+    for slot in &mut slots[..inside.start * groups.len()] {
+        store_vectors(slot, pad);
+    }
+    for slot in &mut slots[inside.end * groups.len()..columns * groups.len()] {
+        store_vectors(slot, pad);
+    }
+    if inside.is_empty() {
+        return;
+    }
+    let pads = [at.pad; BLOCK];
     for (group, rows) in groups.iter().enumerate() {
         // The first column of each line, and the distance of columns.
         let lines = rows.map(|row| match row {
-            Some(row) => (&at.x[row + channel..][..(width - 1) * channels + count], channels),
+            Some(row) => {
+                let line = &at.x[row + left * channels + channel..];
+                (&line[..(inside.len() - 1) * channels + count], channels)
+            }
             None => (&pads[..count], 0),
         });
-        for (column, slot) in slots.iter_mut().skip(group).step_by(groups.len()).take(width).enumerate() {
+        let slots = slots[inside.start * groups.len()..].iter_mut().skip(group).step_by(groups.len());
+        for (column, slot) in slots.take(inside.len()).enumerate() {
             let mut values = [_mm512_setzero_si512(); 4];
             for (value, (line, step)) in values.iter_mut().zip(lines) {
-                // SAFETY: `column < width`, so `count` values lie there, and the mask has no lane beyond them.
+                // SAFETY: `column < inside.len()`, so `count` values lie there, and the mask has no lane beyond them.
                 *value = unsafe { _mm512_maskz_loadu_epi8(mask, line.as_ptr().add(column * step)) };
             }
             store_vectors(slot, interleave::<V>(values));
         }
     }
-    let pad = interleave([_mm512_set1_epi8(at.pad); 4]);
-    for slot in &mut slots[width * groups.len()..][..groups.len()] {
-        store_vectors(slot, pad);
-    }
+}
+
+fn signed(value: usize) -> isize {
+    isize::try_from(value).expect("extents of tensors fit isize")
 }
 
 #[inline]
@@ -208,45 +266,44 @@ fn load(slot: &[i8; 64]) -> __m512i {
     unsafe { _mm512_loadu_si512(slot.as_ptr().cast()) }
 }
 
-/// All outputs of `L` lines for a block of channels, `N` of each line at a time.
+/// Outputs `outputs` of `L` lines for a block of channels, `N` of each line at a time.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn depthwise_outputs<const V: usize, const L: usize, const N: usize>(
     at: &DepthwiseLines<'_>,
     block: usize,
+    outputs: Range<usize>,
     scratch: &[i8],
     y: &mut [i8],
 ) {
-    let taps = at.weights.kernel[1];
-    let outputs = at.columns.len() / taps;
-    let whole = outputs / N * N;
-    for ox in (0..whole).step_by(N) {
-        some_outputs::<V, L, N>(at, block, ox, scratch, y);
+    let whole = outputs.len() / N * N;
+    for n in (0..whole).step_by(N) {
+        some_outputs::<V, L, N>(at, block, [outputs.start + n, n], scratch, y);
     }
-    for ox in whole..outputs {
-        some_outputs::<V, L, 1>(at, block, ox, scratch, y);
+    for n in whole..outputs.len() {
+        some_outputs::<V, L, 1>(at, block, [outputs.start + n, n], scratch, y);
     }
 }
 
-/// Outputs `ox` to `ox + N` of `L` lines.
+/// Outputs `ox` to `ox + N` of `L` lines, which are the outputs `first` and on of the strip.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn some_outputs<const V: usize, const L: usize, const N: usize>(
     at: &DepthwiseLines<'_>,
     block: usize,
-    ox: usize,
+    [ox, first]: [usize; 2],
     scratch: &[i8],
     y: &mut [i8],
 ) {
-    let DepthwiseWeights { groups, lines, channels, kernel: [_, taps], .. } = *at.weights;
+    let DepthwiseWeights { groups, lines, channels, kernel: [_, taps], stride, dilation, .. } = *at.weights;
     let weights = at.weights.values[at.weights.block_start(block)..].as_chunks::<64>().0.as_chunks::<V>().0;
     let slots = scratch.as_chunks::<64>().0.as_chunks::<V>().0;
     let rounding = at.rounding.panel(block * BLOCK);
-    let columns = &at.columns[ox * taps..(ox + N) * taps];
     let mut sums = [[load_vectors::<_, V>(rounding.bias); N]; L];
     for kx in 0..taps {
         for group in 0..groups {
             let weights = &weights[(kx * groups + group) * lines..][..L];
-            let x: [&[[i8; 64]; V]; N] = std::array::from_fn(|n| &slots[columns[n * taps + kx] + group]);
+            let slots = &slots[(first * stride + kx * dilation) * groups + group..];
+            let x: [&[[i8; 64]; V]; N] = std::array::from_fn(|n| &slots[n * stride * groups]);
             for v in 0..V {
                 let w: [__m512i; L] = std::array::from_fn(|line| load(&weights[line][v]));
                 for n in 0..N {
@@ -259,7 +316,7 @@ fn some_outputs<const V: usize, const L: usize, const N: usize>(
         }
     }
     let shift = load_vectors(rounding.shift);
-    let line_len = at.columns.len() / taps * channels;
+    let line_len = at.outputs * channels;
     let count = BLOCK.min(channels - block * BLOCK);
     for (line, sums) in sums.into_iter().enumerate() {
         for (n, sums) in sums.into_iter().enumerate() {

@@ -186,13 +186,23 @@ fn longest_reductions_are_exact() {
 
 fn conv(random: &mut Random, groups: usize, acc: DType, x_dtype: DType) -> Conv {
     let pair = |random: &mut Random, hi| [random.size(1, hi), random.size(1, hi)];
+    let most = random.pick(&[0, 3, 3, 9]);
     Conv {
-        strides: pair(random, 3),
-        pads: [random.size(0, 3), random.size(0, 3), random.size(0, 3), random.size(0, 3)],
-        dilations: pair(random, 2),
+        strides: pair(random, 4),
+        pads: [0; 4].map(|_| random.size(0, most)),
+        dilations: pair(random, 3),
         groups,
         x_zero: random.zero(x_dtype),
         acc,
+    }
+}
+
+/// An extent, now and then none, now and then more than the depthwise kernel takes at a time.
+fn image_extent(random: &mut Random) -> usize {
+    match random.size(0, 19) {
+        0 => 0,
+        1 => random.size(100, 300),
+        _ => random.size(1, 9),
     }
 }
 
@@ -218,7 +228,7 @@ fn convolutions_match_reference() {
         } else {
             Op::Conv(conv.clone())
         };
-        let (h, w) = (random.size(1, 9), random.size(1, 9));
+        let (h, w) = (image_extent(&mut random), image_extent(&mut random));
         let case = Case {
             op,
             x: random.tensor(x_dtype, &[h, w, cg * groups]),
@@ -284,8 +294,8 @@ fn depthwise_matches_reference() {
         let acc = random.pick(&[DType::I32, DType::I32, DType::I64]);
         let c = random.pick(&[1, 3, 16, 17, 32, 63, 64, 65, 130]);
         let conv = conv(&mut random, c, acc, x_dtype);
-        let (h, w) = (random.size(1, 9), random.size(1, 9));
-        let kernel = random.pick(&[[3, 3], [3, 3], [1, 1], [5, 5], [2, 4], [7, 1]]);
+        let (h, w) = (image_extent(&mut random), image_extent(&mut random));
+        let kernel = random.pick(&[[3, 3], [3, 3], [1, 1], [5, 5], [2, 4], [7, 1], [3, 40], [9, 9]]);
         let case = Case {
             x: random.tensor(x_dtype, &[h, w, c]),
             w: random.tensor(DType::I8, &[c, kernel[0], kernel[1], 1]),
