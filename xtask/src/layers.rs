@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::process;
 
 /// Crates from the bottom up; one may depend on those before it.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "veracity-ops",
     "veracity-graph",
     "veracity-kernels",
@@ -16,6 +16,7 @@ const ORDER: [&str; 12] = [
     "veracity-importer",
     "veracity-receipt",
     "veracity-store",
+    "veracity-chain",
     "veracity-worker",
     "veracity-gateway",
     "veracity",
