@@ -10,17 +10,34 @@ use crate::{args::Global, error::Failure};
 /// The data folder: `--data`, else `$VERACITY_HOME`, else `~/.veracity`.
 ///
 /// # Errors
-/// `no_data_folder` where none of them is known.
+/// `no_data_folder` where none of them is known, and that of [`check_folder`].
 pub(crate) fn folder(global: &Global) -> Result<PathBuf, Failure> {
     let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let chosen = global.data.clone().or_else(|| variable("VERACITY_HOME"));
-    chosen.or_else(|| variable("HOME").map(|home| home.join(".veracity"))).ok_or_else(|| {
+    let folder = chosen.or_else(|| variable("HOME").map(|home| home.join(".veracity"))).ok_or_else(|| {
         Failure::input(
             "no_data_folder",
             "there is no HOME to keep data in",
             "give --data DIR or set VERACITY_HOME",
         )
-    })
+    })?;
+    check_folder(&folder)?;
+    Ok(folder)
+}
+
+/// Checks that there is a folder, or nothing that keeps one from being made.
+///
+/// # Errors
+/// `data_not_folder` where a file has its place, or that of a folder above it.
+pub(crate) fn check_folder(folder: &Path) -> Result<(), Failure> {
+    match folder.ancestors().find(|path| path.exists()) {
+        Some(path) if !path.is_dir() => Err(Failure::input(
+            "data_not_folder",
+            format!("{} is not a folder, so no data can be kept in {}", path.display(), folder.display()),
+            "choose a folder with --data DIR or VERACITY_HOME",
+        )),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Opens the store of the data folder, making it if there is none.

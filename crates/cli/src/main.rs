@@ -1,5 +1,6 @@
 //! Host, run and verify AI models: the one program.
 
+mod apart;
 mod args;
 mod commands;
 mod data;
@@ -53,6 +54,9 @@ fn main() -> ExitCode {
 /// Runs the command; `false` where the answer is no.
 fn dispatch(cli: &Cli, out: Output) -> Result<bool, Failure> {
     let global = &cli.global;
+    if let Some(folder) = &global.data {
+        data::check_folder(folder)?;
+    }
     match &cli.command {
         Command::Demo(args) => return commands::demo::execute(args, out),
         Command::Up(args) => commands::up::execute(args, global, out)?,

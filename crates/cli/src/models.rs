@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use veracity_graph::{Bundle, Manifest, ModelId};
@@ -14,6 +14,8 @@ use crate::{args::Global, data, error::Failure, files};
 /// More than the longest head of a bundle, in bytes.
 pub(crate) const HEADER_BYTES_MAX: u64 = 128 << 10;
 const REPORT_BYTES_MAX: u64 = 16 << 20;
+/// Files of a model in a folder.
+const PARTS: [&str; 4] = ["graph", "weights", "report.json", "manifest"];
 
 /// The bytes of a model.
 #[derive(Debug)]
@@ -44,6 +46,22 @@ pub(crate) fn find(reference: &str, global: &Global) -> Result<Found, Failure> {
         None if !path.exists() => Err(data::no_model(reference, global)?),
         Some(Err(_)) | None => load_path(path),
     }
+}
+
+/// The files that MODEL is read from where it is a path.
+pub(crate) fn files(reference: &str) -> Vec<PathBuf> {
+    let path = Path::new(reference);
+    let paths = PARTS.iter().map(|part| path.join(part)).chain([path.to_owned()]);
+    paths.filter(|path| path.is_file()).collect()
+}
+
+/// The files that [`write`] writes.
+pub(crate) fn written(path: &Path) -> Vec<PathBuf> {
+    if is_bundle(path) { vec![path.to_owned()] } else { PARTS.iter().map(|part| path.join(part)).collect() }
+}
+
+fn is_bundle(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "vmodel")
 }
 
 fn is_path(reference: &str) -> bool {
@@ -119,7 +137,7 @@ pub(crate) fn damaged(error: &dyn std::fmt::Display) -> Failure {
 /// # Errors
 /// `file_not_writable`.
 pub(crate) fn write(path: &Path, bundle: &Bundle, report: Option<&str>) -> Result<(), Failure> {
-    if path.extension().is_some_and(|e| e == "vmodel") {
+    if is_bundle(path) {
         return files::write(path, &bundle.encode());
     }
     fs::create_dir_all(path).map_err(|e| Failure::write(path, &e))?;

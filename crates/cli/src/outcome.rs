@@ -9,6 +9,8 @@ use crate::{statement::Statement, words};
 
 /// Most values of one output that are shown in full.
 const VALUES_SHOWN: usize = 1000;
+/// Most values on a line for people.
+const LINE_SHOWN: usize = 32;
 /// Of a larger output: the first samples, and of each the largest values.
 const SAMPLES_SHOWN: usize = 5;
 const PEAKS_SHOWN: usize = 3;
@@ -66,6 +68,22 @@ impl From<(String, Array)> for Tensor {
     }
 }
 
+impl Tensor {
+    /// Whether people do not see all values.
+    fn is_cut(&self) -> bool {
+        self.values.as_ref().is_none_or(|values| columns(&self.shape, values.len()) > LINE_SHOWN)
+    }
+}
+
+/// The values of a sample, or the first ones and how many more there are.
+fn line(row: &[String]) -> String {
+    let shown = row.iter().take(LINE_SHOWN).map(String::as_str).collect::<Vec<_>>().join(" ");
+    match row.len().saturating_sub(LINE_SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {}", words::count(more, "more value")),
+    }
+}
+
 /// Values of one sample.
 fn columns(shape: &[usize], n_values: usize) -> usize {
     (n_values / shape.first().copied().unwrap_or(1).max(1)).max(1)
@@ -106,7 +124,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for tensor in &self.outputs {
             write!(f, "{tensor}")?;
-            if tensor.largest.is_some() && self.output.is_none() {
+            if tensor.is_cut() && self.output.is_none() {
                 writeln!(f, "  --output FILE.npz writes all values")?;
             }
         }
@@ -129,7 +147,7 @@ impl fmt::Display for Tensor {
         if let Some(values) = &self.values {
             let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
             let rows = texts.chunks(columns(&self.shape, texts.len()));
-            return rows.map(|row| row.join(" ")).try_for_each(|row| writeln!(f, "  {row}"));
+            return rows.map(line).try_for_each(|row| writeln!(f, "  {row}"));
         }
         let samples = self.largest.as_deref().unwrap_or_default();
         for (sample, peaks) in samples.iter().enumerate() {
@@ -160,6 +178,23 @@ mod tests {
             format!("y  i64 [2]\n  7\n  {}\n", i64::MIN)
         );
         assert_eq!(text(&[0, 3], ArrayData::I32(vec![])), "y  i32 [0, 3]\n");
+    }
+
+    #[test]
+    fn long_lines_are_cut() {
+        let cases = [("i64", ArrayData::I64((0..80).collect())), ("i32", ArrayData::I32((0..80).collect()))];
+        let first: Vec<String> = (0..32).map(|v| v.to_string()).collect();
+        let second: Vec<String> = (40..72).map(|v| v.to_string()).collect();
+        let [first, second] = [first, second].map(|row| row.join(" "));
+        for (elem, data) in cases {
+            let expected =
+                format!("y  {elem} [2, 40]\n  {first} and 8 more values\n  {second} and 8 more values\n");
+            assert_eq!(text(&[2, 40], data), expected);
+        }
+        let floats = text(&[1, 33], ArrayData::F32(vec![0.5; 33]));
+        assert_eq!(floats, format!("y  f32 [1, 33]\n  {}and 1 more value\n", "0.5000 ".repeat(32)));
+        let full = text(&[1, 32], ArrayData::F32(vec![0.5; 32]));
+        assert!(!full.contains("more"), "{full}");
     }
 
     #[test]

@@ -44,6 +44,14 @@ impl Given {
         })
     }
 
+    /// The files that were found at `path`.
+    pub(crate) fn files<'a>(&'a self, path: &'a Path) -> Vec<&'a Path> {
+        match self {
+            Self::Pictures(paths) => paths.iter().map(PathBuf::as_path).collect(),
+            Self::Named(_) | Self::Unnamed(..) => vec![path],
+        }
+    }
+
     /// The tensors under the names of a model's inputs.
     ///
     /// # Errors

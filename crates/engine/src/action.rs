@@ -19,7 +19,7 @@ const ROWS_MULTIPLE: usize = 6;
 pub(crate) enum Packed {
     /// One product per group.
     Linear(Vec<Linear>),
-    Depthwise(Depthwise),
+    Depthwise(Box<Depthwise>),
     Requant(Requantiser),
 }
 

@@ -1,18 +1,18 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rayon::ThreadPool;
-use veracity_graph::{Batch, Dim, Model, Node, ValueId};
-use veracity_kernels::{Buffer, Depthwise, Isa, Linear, LinearSpec, Patches, Requantiser, View, ViewMut};
-use veracity_ops::{Conv, DType, Op, TensorType};
+use veracity_graph::{Batch, Dim, Model, ValueId};
+use veracity_kernels::{Isa, View};
+use veracity_ops::{DType, TensorType};
 
 use crate::{
     LoadError, RunError, Trace, TraceKind,
-    action::Packed,
+    constants::{self, Constants},
     execute,
-    plan::{Fusion, Plan, accumulator},
+    plan::{Fusion, Plan},
 };
 
 /// How to run models.
@@ -22,7 +22,7 @@ pub struct Options {
     pub isa: Option<Isa>,
     /// Number of threads; 0 for one per core.
     pub threads: usize,
-    /// Most memory in bytes that the values of one run may take.
+    /// Most memory in bytes that the values of one run may take, and as much again for packed weights.
     pub memory_bytes_max: usize,
 }
 
@@ -77,7 +77,7 @@ impl Engine {
         let engine = Self { model, isa, pool, memory_bytes_max, constants, fusion, plans: Mutex::default() };
         // A model that needs more memory than is allowed loads, and says so when it is run.
         if let Some(shapes) = engine.fixed_shapes()
-            && engine.check_values(&shapes).is_ok()
+            && engine.check_plan(&engine.fusion, &shapes).is_ok()
         {
             engine.plan(&shapes)?;
         }
@@ -100,6 +100,14 @@ impl Engine {
     #[must_use]
     pub fn threads(&self) -> usize {
         self.pool.as_ref().map_or(1, ThreadPool::current_num_threads)
+    }
+
+    /// Memory that the engine takes besides the model, about: packed weights, of which there may be more after the
+    /// first run, and plans.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let plans: usize = self.plans().iter().map(|plan| plan.size_bytes).sum();
+        self.constants.size_bytes().saturating_add(plans)
     }
 
     /// Computes the outputs for the samples of `inputs`, one batch per input of the model in its order, and a trace of
@@ -130,8 +138,9 @@ impl Engine {
         visit: &mut dyn FnMut(ValueId, View<'_>),
     ) -> Result<(), RunError> {
         let n = self.check_inputs(inputs)?;
-        self.check_values(&types(inputs))?;
-        let plan = Plan::new(&self.model, &self.constants, &Fusion::none(&self.model), &types(inputs))?;
+        let fusion = Fusion::none(&self.model);
+        self.check_plan(&fusion, &types(inputs))?;
+        let plan = Plan::new(&self.model, &self.constants, &fusion, &types(inputs))?;
         self.check_memory(&plan, n, 1)?;
         execute::observe(self, &plan, n, inputs, visit)
     }
@@ -207,18 +216,31 @@ impl Engine {
             return Ok(plan);
         }
         let types = types(inputs);
-        self.check_values(&types)?;
+        self.check_plan(&self.fusion, &types)?;
         self.plan(&types).map_err(RunError::from)
+    }
+
+    /// Refuses what takes too much memory to plan: values, or packed weights, which a few bytes of a model can ask for
+    /// in any number by using one constant in many ways, or in many small groups.
+    fn check_plan(&self, fusion: &Fusion, inputs: &[TensorType]) -> Result<(), RunError> {
+        let types = self.model.types(inputs)?;
+        self.check_values(&types)?;
+        let needed_bytes = constants::needed_bytes(&self.model, fusion, &types);
+        let limit_bytes = self.memory_bytes_max;
+        if needed_bytes > u128::try_from(limit_bytes).unwrap_or(u128::MAX) {
+            return Err(RunError::WeightsTooLarge { needed_bytes, limit_bytes });
+        }
+        Ok(())
     }
 
     /// Refuses a model one of whose values, or the index maps that planning makes for it, is beyond the memory limit:
     /// a few bytes of a hostile model can ask for any size.
-    fn check_values(&self, inputs: &[TensorType]) -> Result<(), RunError> {
+    fn check_values(&self, types: &[TensorType]) -> Result<(), RunError> {
         let wide = |n: usize| u128::try_from(n).unwrap_or(u128::MAX >> 64);
         let index = wide(size_of::<usize>());
         let graph = self.model.graph();
         let given = graph.inputs.len() + graph.constants.len();
-        for ty in self.model.types(inputs)?.iter().skip(given) {
+        for ty in types.iter().skip(given) {
             let maps: u128 = ty.shape.iter().map(|&extent| wide(extent) * index).sum();
             let needed_bytes = wide(ty.len()) * wide(ty.dtype.size()) + maps;
             if needed_bytes > wide(self.memory_bytes_max) {
@@ -264,162 +286,6 @@ fn zeros(n: usize, ty: &TensorType) -> Batch {
         DType::I64 => IntData::I64(vec![0; len]),
     };
     Batch { n, shape: ty.shape.clone(), data }
-}
-
-/// Constants as kernels take them, made when first used.
-#[derive(Debug)]
-pub(crate) struct Constants {
-    isa: Isa,
-    plain: Vec<OnceLock<Buffer>>,
-    /// By node, alone and with the product fused into it.
-    packed: Vec<[OnceLock<Arc<Packed>>; 2]>,
-}
-
-impl Constants {
-    fn new(model: &Model, isa: Isa) -> Self {
-        let graph = model.graph();
-        let plain = graph.constants.iter().map(|_| OnceLock::new()).collect();
-        Self { isa, plain, packed: graph.nodes.iter().map(|_| Default::default()).collect() }
-    }
-
-    /// Constant `index` in its own type.
-    pub(crate) fn plain(&self, model: &Model, index: usize) -> &Buffer {
-        self.plain[index].get_or_init(|| {
-            let bytes = model.constant_bytes(index);
-            let mut buffer = Buffer::new(bytes.len());
-            let dtype = model.graph().constants[index].dtype;
-            match buffer.view_mut(dtype, bytes.len() / dtype.size()) {
-                ViewMut::I8(y) => read(y, bytes, i8::from_le_bytes),
-                ViewMut::I16(y) => read(y, bytes, i16::from_le_bytes),
-                ViewMut::I32(y) => read(y, bytes, i32::from_le_bytes),
-                ViewMut::I64(y) => read(y, bytes, i64::from_le_bytes),
-            }
-            buffer
-        })
-    }
-
-    /// Packed constants of node `index`: those of `source`, with those of `requant` if it is fused. `x` is the type of
-    /// the first operand. All operands were checked against each other.
-    pub(crate) fn packed(
-        &self,
-        model: &Model,
-        index: usize,
-        source: &Node,
-        requant: Option<&Node>,
-        x: DType,
-    ) -> Arc<Packed> {
-        let place = &self.packed[index][usize::from(requant.is_some())];
-        Arc::clone(place.get_or_init(|| {
-            let requantiser = requant.map(|node| requantiser(model, node));
-            Arc::new(match &source.op {
-                Op::Conv(op) => self.pack_conv(model, source, op, false, x, requantiser.as_ref()),
-                Op::ConvTranspose(op) => {
-                    self.pack_conv(model, source, &op.conv, true, x, requantiser.as_ref())
-                }
-                Op::MatMul(op) => {
-                    let weights = i8s(model, source);
-                    let spec = spec(model, source, &weights, op.x_zero, x, requantiser.as_ref());
-                    with_bias(model, source, spec, |spec| Packed::Linear(vec![Linear::new(self.isa, &spec)]))
-                }
-                _ => Packed::Requant(self::requantiser(model, source)),
-            })
-        }))
-    }
-
-    fn pack_conv(
-        &self,
-        model: &Model,
-        source: &Node,
-        op: &Conv,
-        transposed: bool,
-        x: DType,
-        requant: Option<&Requantiser>,
-    ) -> Packed {
-        let mut weights = i8s(model, source);
-        let shape = constant_shape(model, source.inputs[1]);
-        let taps = shape[1] * shape[2];
-        if transposed {
-            weights = reversed_taps(&weights, taps, shape[3]);
-        }
-        let spec = spec(model, source, &weights, op.x_zero, x, requant);
-        let run = Patches::run(op, [shape[0], shape[1], shape[2], shape[3]]);
-        let spec = LinearSpec { run, ..spec };
-        with_bias(model, source, spec, |spec| {
-            if op.groups == spec.n && shape[3] == 1 && !transposed {
-                return Packed::Depthwise(Depthwise::new(self.isa, op, [shape[1], shape[2]], &spec));
-            }
-            let n = spec.n / op.groups;
-            let group = |index: usize| {
-                let channels = index * n..(index + 1) * n;
-                let requant = spec.requant.map(|r| r.channels(channels.clone()));
-                let spec = LinearSpec {
-                    n,
-                    weights: &spec.weights[channels.start * spec.k..channels.end * spec.k],
-                    bias: spec.bias.map(|b| &b[channels]),
-                    requant: requant.as_ref(),
-                    ..spec
-                };
-                Linear::new(self.isa, &spec)
-            };
-            Packed::Linear((0..op.groups).map(group).collect())
-        })
-    }
-}
-
-fn read<T, const N: usize>(y: &mut [T], bytes: &[u8], value: impl Fn([u8; N]) -> T) {
-    y.iter_mut().zip(bytes.as_chunks().0).for_each(|(y, b)| *y = value(*b));
-}
-
-fn constant_index(model: &Model, value: ValueId) -> usize {
-    model.graph().as_constant(value).expect("the model was checked: this operand is a constant")
-}
-
-fn constant_shape(model: &Model, value: ValueId) -> Vec<usize> {
-    let shape = &model.graph().constants[constant_index(model, value)].shape;
-    shape.iter().map(|&d| usize::try_from(d).unwrap_or(usize::MAX)).collect()
-}
-
-fn i8s(model: &Model, node: &Node) -> Vec<i8> {
-    let bytes = model.constant_bytes(constant_index(model, node.inputs[1]));
-    bytes.iter().map(|b| b.cast_signed()).collect()
-}
-
-fn requantiser(model: &Model, node: &Node) -> Requantiser {
-    let Op::Requant(op) = &node.op else { unreachable!("only a Requant is packed as one") };
-    let values = |operand: &ValueId| model.constant_values(constant_index(model, *operand));
-    let mul = node.inputs.get(2).map(values);
-    Requantiser::new(op, &values(&node.inputs[1]), mul.as_deref())
-}
-
-/// The product of `node`, without its bias.
-fn spec<'a>(
-    model: &Model,
-    node: &Node,
-    weights: &'a [i8],
-    x_zero: i32,
-    x: DType,
-    requant: Option<&'a Requantiser>,
-) -> LinearSpec<'a> {
-    let shape = constant_shape(model, node.inputs[1]);
-    let acc = accumulator(&node.op).expect("only products are packed as one");
-    let k = shape[1..].iter().product();
-    LinearSpec { n: shape[0], k, run: k, weights, bias: None, x, x_zero, acc, requant }
-}
-
-fn with_bias(
-    model: &Model,
-    node: &Node,
-    spec: LinearSpec<'_>,
-    f: impl FnOnce(LinearSpec<'_>) -> Packed,
-) -> Packed {
-    let bias = node.inputs.get(2).map(|v| model.constant_values(constant_index(model, *v)));
-    f(LinearSpec { bias: bias.as_deref(), ..spec })
-}
-
-/// Each filter's taps of `width` weights in reverse order.
-fn reversed_taps(weights: &[i8], taps: usize, width: usize) -> Vec<i8> {
-    let filters = weights.chunks((taps * width).max(1));
-    filters.flat_map(|filter| filter.chunks(width.max(1)).rev().flatten().copied()).collect()
 }
 
 #[cfg(test)]

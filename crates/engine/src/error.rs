@@ -27,7 +27,7 @@ pub struct TraceKindError {
     pub name: String,
 }
 
-/// Why a run fails. All variants but [`RunError::TooLarge`] depend on the request and the model alone.
+/// Why a run fails. All variants but [`RunError::TooLarge`] and [`RunError::WeightsTooLarge`] depend on the request and the model alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -87,6 +87,14 @@ pub enum RunError {
     #[error("the run needs {needed_bytes} bytes, the limit is {limit_bytes}")]
     TooLarge {
         /// Memory that the run needs.
+        needed_bytes: u128,
+        /// [`Options::memory_bytes_max`](crate::Options::memory_bytes_max).
+        limit_bytes: usize,
+    },
+    /// The weights, packed for this processor, would need more memory than allowed.
+    #[error("the packed weights need about {needed_bytes} bytes, the limit is {limit_bytes}")]
+    WeightsTooLarge {
+        /// Memory that the packed weights need.
         needed_bytes: u128,
         /// [`Options::memory_bytes_max`](crate::Options::memory_bytes_max).
         limit_bytes: usize,

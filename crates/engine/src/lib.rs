@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod constants;
 mod engine;
 mod error;
 mod execute;

@@ -15,7 +15,7 @@ use veracity_ops::{DType, Op, TensorType};
 use crate::{
     TraceKind,
     action::{Action, Packed},
-    engine::Constants,
+    constants::{Constants, layouts_bytes},
 };
 
 /// Where a value lies.
@@ -55,6 +55,15 @@ pub(crate) struct Step {
 }
 
 impl Step {
+    fn size_bytes(&self) -> usize {
+        let values = size_of::<Value>() * (self.inputs.len() + self.outputs.len());
+        let layouts = match &self.action {
+            Action::Conv { patches, layouts, .. } => layouts_bytes(layouts.len(), patches.k()),
+            _ => 0,
+        };
+        (size_of::<Self>() + values).saturating_add(usize::try_from(layouts).unwrap_or(usize::MAX))
+    }
+
     /// Outputs that a trace commits to as soon as they are computed.
     pub(crate) fn committed(&self, kind: TraceKind) -> &[Value] {
         match kind {
@@ -82,6 +91,8 @@ pub(crate) struct Plan {
     pub(crate) scratch_bytes: usize,
     /// Time that one sample takes, in products, roughly.
     pub(crate) work: usize,
+    /// Memory that the plan itself takes, about.
+    pub(crate) size_bytes: usize,
     /// Memory of finished runs, for the next.
     pub(crate) arenas: Mutex<Vec<Vec<Buffer>>>,
 }
@@ -200,6 +211,8 @@ impl Plan {
             _ => 0,
         };
         let scratch_bytes = steps.iter().map(scratch).max().unwrap_or(0);
+        let types = size_of::<TensorType>().saturating_mul(planner.types.len());
+        let size_bytes = steps.iter().map(Step::size_bytes).fold(types, usize::saturating_add);
         Ok(Self {
             shapes: inputs.iter().map(|t| t.shape.clone()).collect(),
             types: planner.types,
@@ -210,6 +223,7 @@ impl Plan {
             macs: model.macs(inputs)?,
             scratch_bytes,
             work,
+            size_bytes,
             arenas: Mutex::default(),
         })
     }
@@ -378,7 +392,7 @@ impl Planner<'_> {
         let is_fused = self.fusion.product[index].is_some();
         let requant = is_fused.then(|| &self.model.graph().nodes[index]);
         let x = self.types[source.inputs[0].index()].dtype;
-        self.constants.packed(self.model, index, source, requant, x)
+        self.constants.packed(self.model, source, requant, x)
     }
 
     /// A value that is written takes as long as some products, whatever it is the result of.

@@ -30,7 +30,7 @@ pub struct Config {
     pub queue_max: usize,
     /// Most uploads and downloads of models at once.
     pub transfers_max: usize,
-    /// Most connections at once; more wait to be accepted.
+    /// Most connections at once; more wait. While some wait, those that have sent no byte within a second are closed.
     pub connections_max: usize,
     /// Longest wait for the next bytes of a header or body.
     pub idle_timeout: Duration,

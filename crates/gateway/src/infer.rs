@@ -77,7 +77,9 @@ fn run_job(
     let id = resolve(shared, path)?;
     let loaded = shared.models.get(&shared.store, &id)?;
     let request = Request { protocol: PROTOCOL, model_name: &path.name, json_length, body: &body.bytes };
-    let inference = shared.worker.infer(&loaded, &request, unix_seconds())?;
+    let inference = shared.worker.infer(&loaded, &request, unix_seconds());
+    shared.models.trim(&id);
+    let inference = inference?;
     // Before the answer leaves, so that its receipt survives the end of this process.
     shared.receipts.append(inference.receipt.id().as_bytes(), &inference.receipt.encode())?;
     let usage = inference.receipt.claims().usage;

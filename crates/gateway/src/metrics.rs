@@ -75,8 +75,8 @@ impl Metrics {
         let gauges = [
             ("models", "Models in the store"),
             ("stored_bytes", "Bytes of the models in the store"),
-            ("loaded_models", "Models ready to run"),
-            ("loaded_bytes", "Memory of the models ready to run, about"),
+            ("loaded_models", "Models in memory"),
+            ("loaded_bytes", "Memory that these models take, about"),
             ("receipts", "Receipts kept"),
             ("bodies_bytes", "Memory of request bodies being read or run"),
         ]

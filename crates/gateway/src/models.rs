@@ -118,7 +118,7 @@ pub(crate) async fn show(
             Err(error @ StoreError::Corrupt { .. }) => (None, Some(error.to_string())),
             Err(error) => return Err(error.into()),
         };
-        let loaded = shared.models.get(&shared.store, &id)?;
+        let checked = shared.models.checked(&shared.store, &id)?;
         let names: Vec<Name> = shared
             .store
             .names()?
@@ -130,8 +130,8 @@ pub(crate) async fn show(
             "id": id.to_string(),
             "names": names_json(&names),
             "manifest": manifest_json(&manifest),
-            "inputs": loaded.inputs().iter().map(tensor_json).collect::<Vec<_>>(),
-            "outputs": loaded.outputs().iter().map(tensor_json).collect::<Vec<_>>(),
+            "inputs": checked.inputs().iter().map(tensor_json).collect::<Vec<_>>(),
+            "outputs": checked.outputs().iter().map(tensor_json).collect::<Vec<_>>(),
             "report": report,
             "report_error": report_error,
         })))

@@ -11,7 +11,7 @@ use axum::{
 use serde_json::{Value, json};
 use veracity_graph::ModelId;
 use veracity_store::StoreError;
-use veracity_worker::{TensorInfo, protocol::datatype};
+use veracity_worker::{Object, TensorInfo, protocol::datatype};
 
 use crate::{
     body::{BodyLimits, buffer},
@@ -55,14 +55,14 @@ pub(crate) async fn model(
 ) -> Result<Json<Value>, ApiError> {
     blocking(&shared, move |shared| {
         let id = resolve(shared, &path)?;
-        let loaded = shared.models.get(&shared.store, &id)?;
+        let checked = shared.models.checked(&shared.store, &id)?;
         let tensors = |tensors: &[TensorInfo]| tensors.iter().map(tensor_json).collect::<Vec<_>>();
         Ok(Json(json!({
             "name": path.name,
             "versions": [id.to_string()],
             "platform": "veracity",
-            "inputs": tensors(loaded.inputs()),
-            "outputs": tensors(loaded.outputs()),
+            "inputs": tensors(checked.inputs()),
+            "outputs": tensors(checked.outputs()),
         })))
     })
     .await
@@ -73,14 +73,15 @@ pub(crate) fn tensor_json(tensor: &TensorInfo) -> Value {
     json!({ "name": tensor.name, "datatype": datatype(tensor.elem), "shape": shape })
 }
 
-/// Loads the model, so that ready means ready.
+/// Reads and checks the model, so that ready means that it can be run. Its weights are packed by the first run, for
+/// which somebody asks.
 pub(crate) async fn model_ready(
     State(shared): State<Arc<Shared>>,
     path: ModelPath,
 ) -> Result<Json<Value>, ApiError> {
     blocking(&shared, move |shared| {
         let id = resolve(shared, &path)?;
-        shared.models.get(&shared.store, &id)?;
+        shared.models.checked(&shared.store, &id)?;
         Ok(Json(json!({ "name": path.name, "ready": true })))
     })
     .await
@@ -105,7 +106,7 @@ pub(crate) async fn index(
         _ready: Option<bool>,
     }
     if !body.bytes.is_empty() {
-        let parsed: Result<IndexRequest, _> = serde_json::from_slice(&body.bytes);
+        let parsed: Result<Object<IndexRequest>, _> = serde_json::from_slice(&body.bytes);
         parsed.map_err(|e| veracity_worker::RequestError::InvalidRequest { reason: e.to_string() })?;
     }
     Ok(Json(Value::Array(index_entries(&shared).await?)))

@@ -220,15 +220,19 @@ fn part_of(values: &Floats, i: usize) -> Vec<f32> {
 fn weights(
     r: &Reader,
     site: Site<'_>,
+    a: &Attributes<'_>,
     cell: Cell,
-    inputs: usize,
-    n_directions: usize,
+    [inputs, n_directions]: [usize; 2],
 ) -> Result<Vec<Weights>, ImportError> {
     let missing = || site.refuse("the weights are missing");
     let (w, rec) = (r.floats(site, 1)?.ok_or_else(missing)?, r.floats(site, 2)?.ok_or_else(missing)?);
     let n = rec.0.last().copied().unwrap_or(0);
     let rows = cell.n_gates() * n;
     let disagree = || site.refuse("the shapes of the weights and of the value disagree");
+    let named = a.int("hidden_size", i64::try_from(n).unwrap_or(i64::MAX));
+    if usize::try_from(named) != Ok(n) {
+        return Err(site.refuse(format!("hidden_size is {named}, but the weights R have {n} columns")));
+    }
     // Before zeros are made for as many rows: these extents have values behind them.
     if n == 0 || w.0 != [n_directions, rows, inputs] || rec.0 != [n_directions, rows, n] {
         return Err(disagree());
@@ -290,6 +294,12 @@ pub(crate) fn read(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result
     };
     let batch_first = a.int("layout", 0) != 0;
     let x = r.free_act(site, 0)?;
+    if x.batch == 0 && !batch_first {
+        return Err(site.refuse(
+            "the value must be [steps, batch, features], but its first axis is the batch, as in every input of a \
+             model: begin the model with a Transpose, which batch_first=True in PyTorch does",
+        ));
+    }
     if x.batch != usize::from(!batch_first) {
         let axes = if batch_first { "[batch, steps, features]" } else { "[steps, batch, features]" };
         return Err(site.refuse(format!("the value must be {axes}; its axes are in another order")));
@@ -311,7 +321,7 @@ pub(crate) fn read(r: &mut Reader, site: Site<'_>, a: &Attributes<'_>) -> Result
         _ => return Err(site.refuse("direction has an unknown value")),
     };
     let mut written = Vec::new();
-    for (weights, &reversed) in weights(r, site, cell, inputs, reversed.len())?.iter().zip(reversed) {
+    for (weights, &reversed) in weights(r, site, a, cell, [inputs, reversed.len()])?.iter().zip(reversed) {
         written.push(direction(r, site, cell, &x, weights, reversed));
     }
     Ok(answers(r, site, &written, reversed, batch_first))

@@ -245,7 +245,7 @@ impl RequestError {
             Self::Inputs(BatchError::Range { .. }) => refusal::OUT_OF_RANGE,
             // What a later graph version may add; this one has nothing that is not named above.
             Self::Inputs(_) => refusal::INVALID_REQUEST,
-            Self::Run(RunError::TooLarge { .. }) => refusal::RUN_TOO_LARGE,
+            Self::Run(RunError::TooLarge { .. } | RunError::WeightsTooLarge { .. }) => refusal::RUN_TOO_LARGE,
             Self::Run(_) => refusal::RUN_REFUSED,
             Self::AnswerNotFinite { .. } => refusal::ANSWER_NOT_FINITE,
             Self::Claims(_) => refusal::INVALID_NAME,

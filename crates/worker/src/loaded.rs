@@ -1,20 +1,26 @@
 use std::sync::Arc;
 
 use veracity_engine::{Engine, Options};
-use veracity_graph::{Bundle, DecodeLimits, Decoding, Dim, Elem, Graph, Model, ModelId};
+use veracity_graph::{Bundle, ConstantType, DecodeLimits, Decoding, Dim, Elem, Graph, Model, ModelId, Node};
 use veracity_ops::TensorType;
 
 use crate::LoadError;
 
-/// A model ready to run, with the id that its bytes have.
+/// A model whose bytes were checked, with the id that they have. Enough to describe it; nothing is packed.
 #[derive(Debug)]
-pub struct LoadedModel {
+pub struct CheckedModel {
     id: ModelId,
-    id_text: String,
-    engine: Engine,
-    size_bytes: u64,
+    model: Arc<Model>,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
+}
+
+/// A model ready to run.
+#[derive(Debug)]
+pub struct LoadedModel {
+    checked: Arc<CheckedModel>,
+    id_text: String,
+    engine: Engine,
 }
 
 /// Name, type and shape of a tensor of requests or answers.
@@ -28,26 +34,86 @@ pub struct TensorInfo {
     pub shape: Vec<Option<u64>>,
 }
 
+/// Name and lists of a node or constant, about.
+const LISTS_BYTES: u64 = 128;
+
+impl CheckedModel {
+    /// Checks a bundle.
+    ///
+    /// # Errors
+    /// [`LoadError::Decode`] or [`LoadError::Model`].
+    pub fn new(bundle: Bundle) -> Result<Self, LoadError> {
+        bundle.check()?;
+        let id = bundle.model_id();
+        let graph = Graph::decode(&bundle.graph, DecodeLimits::default())?;
+        let model = Arc::new(Model::new(graph, bundle.weights)?);
+        let (inputs, outputs) = (describe_inputs(model.graph()), describe_outputs(&model));
+        Ok(Self { id, model, inputs, outputs })
+    }
+
+    /// The id, computed from the bytes that were checked.
+    #[must_use]
+    pub fn id(&self) -> ModelId {
+        self.id
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Memory that the model takes, about: its constants as stored, and its graph.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let graph = self.model.graph();
+        let each = |len: usize, size: usize| (len as u64).saturating_mul(size as u64 + LISTS_BYTES);
+        let nodes = each(graph.nodes.len(), size_of::<Node>());
+        let constants = each(graph.constants.len(), size_of::<ConstantType>());
+        (self.model.weights().len() as u64).saturating_add(nodes).saturating_add(constants)
+    }
+
+    /// Tensors that requests bring.
+    #[must_use]
+    pub fn inputs(&self) -> &[TensorInfo] {
+        &self.inputs
+    }
+
+    /// Tensors that answers carry.
+    #[must_use]
+    pub fn outputs(&self) -> &[TensorInfo] {
+        &self.outputs
+    }
+}
+
 impl LoadedModel {
     /// Checks a bundle and makes its model ready.
     ///
     /// # Errors
     /// [`LoadError`].
     pub fn load(bundle: Bundle, options: &Options) -> Result<Self, LoadError> {
-        bundle.check()?;
-        let id = bundle.model_id();
-        let size_bytes = (bundle.graph.len() as u64).saturating_add(bundle.weights.len() as u64);
-        let graph = Graph::decode(&bundle.graph, DecodeLimits::default())?;
-        let model = Arc::new(Model::new(graph, bundle.weights)?);
-        let (inputs, outputs) = (describe_inputs(model.graph()), describe_outputs(&model));
-        let engine = Engine::load(model, options)?;
-        Ok(Self { id, id_text: id.to_string(), engine, size_bytes, inputs, outputs })
+        Self::new(Arc::new(CheckedModel::new(bundle)?), options)
+    }
+
+    /// Makes a checked model ready.
+    ///
+    /// # Errors
+    /// [`LoadError::Engine`].
+    pub fn new(checked: Arc<CheckedModel>, options: &Options) -> Result<Self, LoadError> {
+        let engine = Engine::load(Arc::clone(&checked.model), options)?;
+        Ok(Self { id_text: checked.id.to_string(), checked, engine })
+    }
+
+    /// What is known without running it.
+    #[must_use]
+    pub fn checked(&self) -> &Arc<CheckedModel> {
+        &self.checked
     }
 
     /// The id, computed from the bytes that were loaded.
     #[must_use]
     pub fn id(&self) -> ModelId {
-        self.id
+        self.checked.id
     }
 
     /// The id in hex.
@@ -65,25 +131,26 @@ impl LoadedModel {
     /// The model.
     #[must_use]
     pub fn model(&self) -> &Model {
-        self.engine.model()
+        self.checked.model()
     }
 
-    /// Memory that the model takes, about: its constants as stored and as packed.
+    /// Memory that the model takes now, about: its constants as stored and as packed, its graph and its plans. It grows
+    /// with the first run of a shape.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.size_bytes.saturating_mul(2)
+        self.checked.memory_bytes().saturating_add(self.engine.size_bytes() as u64)
     }
 
     /// Tensors that requests bring.
     #[must_use]
     pub fn inputs(&self) -> &[TensorInfo] {
-        &self.inputs
+        self.checked.inputs()
     }
 
     /// Tensors that answers carry.
     #[must_use]
     pub fn outputs(&self) -> &[TensorInfo] {
-        &self.outputs
+        self.checked.outputs()
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use veracity_graph::{Array, ArrayData, Elem};
 use veracity_receipt::Request;
 
-use crate::{RequestError, tensor_json::JsonTensor};
+use crate::{Object, RequestError, tensor_json::JsonTensor};
 
 /// Name of the protocol in receipts.
 pub const PROTOCOL: &str = "oip/2";
@@ -66,9 +66,9 @@ struct RequestJson<'a> {
     #[serde(borrow, default)]
     parameters: Parameters<'a>,
     #[serde(borrow)]
-    inputs: Vec<InputJson<'a>>,
+    inputs: Vec<Object<InputJson<'a>>>,
     #[serde(borrow)]
-    outputs: Option<Vec<OutputJson<'a>>>,
+    outputs: Option<Vec<Object<OutputJson<'a>>>>,
 }
 
 #[derive(Deserialize)]
@@ -162,7 +162,8 @@ pub fn decode(request: &Request<'_>) -> Result<InferRequest, RequestError> {
         },
     };
     let (json, binary) = body.split_at(json_length);
-    let parsed: RequestJson<'_> = serde_json::from_slice(json).map_err(|e| json_error(json, &e))?;
+    let Object(parsed): Object<RequestJson<'_>> =
+        serde_json::from_slice(json).map_err(|e| json_error(json, &e))?;
     let outputs = parsed.outputs.unwrap_or_default();
     check_count("inputs", TENSORS_MAX, parsed.inputs.len())?;
     check_count("outputs", TENSORS_MAX, outputs.len())?;
@@ -203,9 +204,9 @@ fn json_error(json: &[u8], error: &serde_json::Error) -> RequestError {
     RequestError::MalformedJson { reason }
 }
 
-fn decode_outputs(outputs: Vec<OutputJson<'_>>) -> Result<Vec<RequestedOutput>, RequestError> {
+fn decode_outputs(outputs: Vec<Object<OutputJson<'_>>>) -> Result<Vec<RequestedOutput>, RequestError> {
     let mut seen = BTreeSet::new();
-    let mut decode = |output: OutputJson<'_>| {
+    let mut decode = |Object(output): Object<OutputJson<'_>>| {
         let OutputJson { name, parameters } = output;
         if !seen.insert(name.clone()) {
             return Err(RequestError::DuplicateTensor { kind: "output", name });
@@ -217,17 +218,18 @@ fn decode_outputs(outputs: Vec<OutputJson<'_>>) -> Result<Vec<RequestedOutput>, 
 }
 
 fn decode_inputs(
-    inputs: &[InputJson<'_>],
+    inputs: &[Object<InputJson<'_>>],
     mut binary: &[u8],
 ) -> Result<BTreeMap<String, Array>, RequestError> {
-    let sizes: Vec<Option<u64>> = inputs.iter().map(binary_size).collect::<Result<_, _>>()?;
+    let sizes: Vec<Option<u64>> =
+        inputs.iter().map(|Object(input)| binary_size(input)).collect::<Result<_, _>>()?;
     let expected = sizes.iter().flatten().try_fold(0u64, |sum, n| sum.checked_add(*n)).unwrap_or(u64::MAX);
     let found = binary.len() as u64;
     if expected != found {
         return Err(RequestError::BinaryLength { expected, found });
     }
     let mut arrays = BTreeMap::new();
-    for (input, size) in inputs.iter().zip(sizes) {
+    for (Object(input), size) in inputs.iter().zip(sizes) {
         let (shape, elem, count) = describe(input)?;
         let data = match size {
             Some(size) => {

@@ -14,6 +14,7 @@ use veracity_importer::{
 use veracity_store::Name;
 
 use crate::{
+    apart::{self, Use},
     args::Global,
     data,
     error::Failure,
@@ -95,6 +96,7 @@ struct Import {
 pub(crate) fn execute(args: &ImportArgs, global: &Global, out: Output) -> Result<(), Failure> {
     let started = Instant::now();
     let name = if args.out.is_none() { Some(chosen_name(args)?) } else { None };
+    check_files(args)?;
     let onnx = read_source(&args.file)?;
     let progress = Progress::new(out.is_json(), "reading", Unit::Steps);
     let options = Options { activations: args.activations.into(), scheme: args.scheme.into() };
@@ -105,6 +107,15 @@ pub(crate) fn execute(args: &ImportArgs, global: &Global, out: Output) -> Result
     notes.iter().for_each(|note| out.note(note));
     out.result(&summary(&imported, name.as_ref(), args.out.clone(), notes, started.elapsed().as_millis()));
     Ok(())
+}
+
+/// Refuses to write over the source or the samples.
+fn check_files(args: &ImportArgs) -> Result<(), Failure> {
+    let mut uses = vec![Use::read("the source", &args.file)];
+    uses.extend(args.samples.iter().map(|path| Use::read("--samples", path)));
+    let written = args.out.iter().flat_map(|path| models::written(path));
+    uses.extend(written.map(|path| Use::write("--out", path)));
+    apart::check(&uses)
 }
 
 /// A warning for each output that is far from the original.

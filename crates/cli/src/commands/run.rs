@@ -8,6 +8,7 @@ use veracity_worker::{
 };
 
 use crate::{
+    apart::{self, Use},
     args::Global,
     commands::verify::sibling,
     data,
@@ -56,6 +57,7 @@ pub(crate) struct RunArgs {
 /// Runs `veracity run`.
 pub(crate) fn execute(args: &RunArgs, global: &Global, out: Output) -> Result<(), Failure> {
     let given = Given::read(&args.input)?;
+    check_files(args, &given)?;
     let found = models::find(&args.model, global)?;
     let progress = Progress::new(out.is_json(), "running", Unit::Steps);
     let (name, loaded) = (found.name, args.engine.load(found.bundle)?);
@@ -79,6 +81,20 @@ pub(crate) fn execute(args: &RunArgs, global: &Global, out: Output) -> Result<()
         notes: tensors.notes,
     });
     Ok(())
+}
+
+/// Refuses to write over the input, the model, or what this run itself has written.
+fn check_files(args: &RunArgs, given: &Given) -> Result<(), Failure> {
+    let mut uses: Vec<Use> =
+        given.files(&args.input).into_iter().map(|path| Use::read("--input", path)).collect();
+    uses.extend(models::files(&args.model).into_iter().map(|path| Use::read("the model", path)));
+    uses.extend(args.output.iter().map(|path| Use::write("--output", path)));
+    if let Some(path) = &args.receipt {
+        uses.push(Use::write("--receipt", path));
+        uses.push(Use::write("the request beside the receipt", sibling(path, "request")));
+        uses.push(Use::write("the response beside the receipt", sibling(path, "response")));
+    }
+    apart::check(&uses)
 }
 
 /// An answer, with a receipt if one is wanted.

@@ -153,6 +153,71 @@ fn bad_inputs() {
     );
 }
 
+/// A command that writes several files, or reads some and writes others, must not lose one of them.
+#[test]
+fn one_file_for_two_things() {
+    let home = Home::with_mlp();
+    let x = npz(&[("image", npy("<f4", &[1, PIXELS], &ramp(1)))]);
+    home.write("x.npz", &x);
+    home.write("r.request", &x);
+    fs::create_dir(home.path("pictures")).unwrap();
+    let picture = home.write("pictures/a.png", b"never read");
+    let onnx = fs::read(model_file("digits-mlp.onnx")).unwrap();
+    home.write("m.vmodel", &onnx);
+    home.write("graph", &x);
+    let case = |args, says| Case { args, code: "same_file", says };
+    let run = |given: &[&'static str]| [&["run", "mlp", "--input"], given].concat();
+    let runs = [
+        (run(&["x.npz", "--output", "y", "--receipt", "y"]), ["--output", "--receipt"]),
+        (run(&["x.npz", "--output", "y", "--receipt", "./y"]), ["--output", "--receipt"]),
+        (run(&["x.npz", "--receipt", "x.npz"]), ["--input", "--receipt"]),
+        (run(&["x.npz", "--output", "x.npz"]), ["--input", "--output"]),
+        (run(&["r.request", "--receipt", "r"]), ["--input", "the request beside"]),
+        (run(&["x.npz", "--output", "r.response", "--receipt", "r"]), ["--output", "the response beside"]),
+        (run(&["pictures", "--output", "pictures/a.png"]), ["--input", "--output"]),
+    ];
+    let cases: Vec<_> = runs.iter().map(|(args, says)| case(args, says)).collect();
+    check(&home, &cases);
+    let model = ["run", "./m.vmodel", "--input", "x.npz", "--output", "m.vmodel"];
+    let samples = ["import", "m.vmodel", "--samples", "graph", "--out", "."];
+    check(
+        &home,
+        &[
+            case(&model, &["the model", "--output"]),
+            case(&["import", "m.vmodel", "--out", "m.vmodel"], &["the source", "--out"]),
+            case(&samples, &["--samples", "--out"]),
+        ],
+    );
+    assert_eq!((home.read("x.npz"), home.read("r.request"), home.read("graph")), (x.clone(), x.clone(), x));
+    assert_eq!((fs::read(picture).unwrap().as_slice(), home.read("m.vmodel")), (&b"never read"[..], onnx));
+    assert!(!home.path("y").exists() && !home.path("r").exists());
+    home.run(&["run", "mlp", "--input", "x.npz", "--output", "y.npz", "--receipt", "y"]).ok();
+    home.run(&["run", "mlp", "--input", "x.npz", "--output", "y.npz", "--receipt", "y"]).ok();
+}
+
+#[test]
+fn a_data_folder_that_is_a_file() {
+    let home = Home::with_receipt();
+    home.write("file", b"");
+    let case = |args| Case { args, code: "data_not_folder", says: &["file is not a folder"] };
+    check(
+        &home,
+        &[
+            case(&["doctor", "--data", "file", "--listen", "127.0.0.1:0"]),
+            case(&["doctor", "--data", "file/deeper", "--listen", "127.0.0.1:0"]),
+            case(&["model", "ls", "--data", "file"]),
+            case(&["model", "show", "mlp", "--data", "file"]),
+            case(&["model", "rm", "mlp", "--data", "file"]),
+            case(&["run", "mlp", "--input", "x.npz", "--data", "file"]),
+            case(&["verify", "r.cose", "--data", "file"]),
+            case(&["up", "--data", "file", "--listen", "127.0.0.1:0"]),
+            case(&["import", "absent.onnx", "--data", "file"]),
+        ],
+    );
+    let listed = home.command(&["model", "ls", "--json"]).env("VERACITY_HOME", home.path("file")).output();
+    assert_eq!(listed.unwrap().status.code(), Some(2));
+}
+
 #[test]
 fn bad_receipts_and_usage() {
     let home = Home::with_receipt();

@@ -2,5 +2,6 @@
 
 mod builder;
 mod equality;
+mod packing;
 mod refusals;
 mod traces;

@@ -1,11 +1,14 @@
+use std::{io::Write as _, sync::Arc};
+
 use veracity_gateway::Config;
+use veracity_receipt::Request;
+use veracity_worker::{CheckedModel, Limits, LoadedModel, execute, protocol::PROTOCOL};
 
 use crate::{
     fixture::bundle,
     inference::JSON,
     server::{Reply, Server, config},
 };
-use std::io::Write as _;
 
 #[test]
 fn a_model_is_uploaded_used_downloaded_and_removed() {
@@ -76,6 +79,8 @@ fn metadata_is_what_clients_of_the_protocol_expect() {
     for body in ["", "{}", "{\"ready\":true}"] {
         assert_eq!(server.send("POST", "/v2/repository/index", &[], body.as_bytes()).json()[0], row);
     }
+    let refused = server.send("POST", "/v2/repository/index", &[], b"[true]").code();
+    assert_eq!(refused, (400, "invalid_request".to_owned()), "an array is no object");
     for (path, key) in [("/healthz", "live"), ("/readyz", "ready")] {
         assert_eq!(server.get(path).json()[key], true);
     }
@@ -167,4 +172,45 @@ fn numbers_are_published() {
     for line in expected {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }
+}
+
+fn loaded_bytes(server: &Server) -> u64 {
+    let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+    let value = metrics.lines().find_map(|line| line.strip_prefix("veracity_loaded_bytes "));
+    value.unwrap().parse().unwrap()
+}
+
+/// Weights are packed by the first run; what describes a model packs none.
+#[test]
+fn what_a_model_takes_is_counted_when_it_takes_it() {
+    let server = Server::start(config());
+    let checked = Arc::new(CheckedModel::new(bundle(1)).unwrap());
+    for path in ["/v1/models/tiny", "/v2/models/tiny", "/v2/models/tiny/ready"] {
+        assert_eq!(server.get(path).status, 200, "{path}");
+        assert_eq!(loaded_bytes(&server), checked.memory_bytes(), "{path}");
+    }
+    let loaded = LoadedModel::new(checked, &config().engine).unwrap();
+    let request =
+        Request { protocol: PROTOCOL, model_name: "tiny", json_length: None, body: JSON.as_bytes() };
+    execute(&loaded, &request, &Limits::default(), true).unwrap();
+    assert_eq!(server.infer(&[], JSON.as_bytes()).status, 200);
+    assert_eq!(loaded_bytes(&server), loaded.memory_bytes());
+    assert!(loaded.memory_bytes() > loaded.checked().memory_bytes() + 1000, "packed weights and a plan");
+    // Describing it makes it no smaller.
+    assert_eq!(server.get("/v2/models/tiny/ready").status, 200);
+    assert_eq!(loaded_bytes(&server), loaded.memory_bytes());
+}
+
+/// A model that grew while it ran makes others go.
+#[test]
+fn what_a_run_adds_is_counted_against_the_limit() {
+    let checked = CheckedModel::new(bundle(1)).unwrap().memory_bytes();
+    let server = Server::start(Config { loaded_bytes_max: 2 * checked + 100, ..config() });
+    let id = server.store.put(&bundle(2), None).unwrap();
+    assert_eq!(server.get(&format!("/v2/models/{id}/ready")).status, 200);
+    assert_eq!(server.get("/v2/models/tiny/ready").status, 200);
+    assert_eq!(loaded_bytes(&server), 2 * checked);
+    assert_eq!(server.infer(&[], JSON.as_bytes()).status, 200);
+    let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+    assert!(metrics.contains("veracity_loaded_models 1\n"), "{metrics}");
 }

@@ -249,11 +249,21 @@ fn layers_that_are_refused() {
     let one = |model: Onnx, operands: &str, attributes: &[AttributeProto]| {
         model.node("LSTM", operands, "ys h", attributes).node("Squeeze", "h zero", "y", &[]).output("y")
     };
+    const FIRST: &str = "the value must be [steps, batch, features], but its first axis is the batch, as in every \
+                         input of a model: begin the model with a Transpose, which batch_first=True in PyTorch does";
+    let with_weights =
+        |model: Onnx| model.random("w", &[1, 24, 5]).random("r", &[1, 24, 6]).ints("zero", &[0]);
+    let of_size = |n: i64| one(layer("LSTM", 1), "xt w r b", &[int("hidden_size", n)]);
     let cases = [
+        (of_size(-8), "hidden_size is -8, but the weights R have 6 columns"),
+        (of_size(0), "hidden_size is 0, but the weights R have 6 columns"),
+        (of_size(7), "hidden_size is 7, but the weights R have 6 columns"),
         (
-            one(layer("LSTM", 1), "x w r b", &[hidden()]),
-            "the value must be [steps, batch, features]; its axes are in another order",
+            // The steps stand first, and yet they are the batch.
+            one(with_weights(Onnx::new(&[20, -1, 5])), "x w r", &[hidden()]),
+            FIRST,
         ),
+        (one(layer("LSTM", 1), "x w r b", &[hidden()]), FIRST),
         (
             one(layer("LSTM", 1), "xt w r b", &[hidden(), int("layout", 1)]),
             "the value must be [batch, steps, features]; its axes are in another order",
@@ -295,8 +305,7 @@ fn layers_that_are_refused() {
         }
     }
     let open = Onnx::new(&[-1, -1, 5]).node("Transpose", "x", "xt", &[ints("perm", &[1, 0, 2])]);
-    let open = open.random("w", &[1, 24, 5]).random("r", &[1, 24, 6]).ints("zero", &[0]);
-    let error = try_import(&one(open, "xt w r", &[hidden()])).map(|i| i.report).unwrap_err();
+    let error = try_import(&one(with_weights(open), "xt w r", &[hidden()])).map(|i| i.report).unwrap_err();
     assert!(error.to_string().ends_with("with a fixed number of steps and of features"), "{error}");
     let default = texts("activations", &["Sigmoid", "Tanh", "Tanh"]);
     try_import(&one(layer("LSTM", 1), "xt w r b", &[default])).unwrap();

@@ -47,7 +47,12 @@ fn cases() -> Vec<(String, Option<u64>, &'static str, &'static str)> {
             "malformed_json",
             "the request is not JSON: ",
         ),
-        ("[]".to_owned(), None, "invalid_request", "not an inference request: invalid length 0"),
+        (
+            "[]".to_owned(),
+            None,
+            "invalid_request",
+            "not an inference request: invalid type: sequence, expected an object",
+        ),
         ("{}".to_owned(), None, "invalid_request", "not an inference request: missing field `inputs`"),
         (with(r#""input":[]"#), None, "invalid_request", "not an inference request: unknown field `input`"),
         (with(r#""id":"8""#), None, "invalid_request", "not an inference request: duplicate field `id`"),
@@ -273,6 +278,13 @@ fn limits_of_the_machine_are_local() {
     let small = LoadedModel::load(bundle(1), &options).unwrap();
     let error = execute(&small, &request(JSON.as_bytes(), None), &Limits::default(), false).unwrap_err();
     assert_eq!((error.refusal().code, error.refusal().local), ("run_too_large", true));
+
+    // Enough for values, but not for packed weights.
+    let options = veracity_engine::Options { memory_bytes_max: 500, ..options };
+    let small = LoadedModel::load(bundle(1), &options).unwrap();
+    let error = execute(&small, &request(JSON.as_bytes(), None), &Limits::default(), false).unwrap_err();
+    assert!(error.to_string().starts_with("the packed weights need about "), "{error}");
+    assert_eq!((error.refusal().code, error.refusal().local), ("run_too_large", true));
 }
 
 #[test]
@@ -314,6 +326,35 @@ fn a_name_that_no_receipt_can_hold_is_refused() {
     let error = worker.infer(&loaded(), &bad, 0).unwrap_err();
     assert_eq!(error.refusal().code, "invalid_name");
     assert!(matches!(error, RequestError::Claims(_)));
+}
+
+/// What has fields is an object, at every level; an array of the fields in some order is another request.
+#[test]
+fn arrays_are_no_objects() {
+    let x = r#"["x","FP32",[1,4],null,[1,2,3,4]]"#;
+    let replaced = |from: &str, to: &str| {
+        assert!(JSON.contains(from) || from == X, "{from}");
+        inputs(&[X, IDS]).replacen(from, to, 1)
+    };
+    let with = |fields: &str| JSON.replacen('{', &format!("{{{fields},"), 1);
+    let with_parameters = |json: &str| X.replacen('{', &format!(r#"{{"parameters":{json},"#), 1);
+    run(inputs(&[X, IDS]).as_bytes(), None).unwrap();
+    for (level, body) in [
+        ("request", format!("[null,null,null,null,[{X},{IDS}],null]")),
+        ("all", format!(r#"[null,null,null,null,[{x},{IDS}],[["y",null]]]"#)),
+        ("input", replaced(X, x)),
+        ("output", with(r#""outputs":[["y",null]]"#)),
+        ("output without parameters", with(r#""outputs":[["y"]]"#)),
+        ("null input", replaced(X, "null")),
+        ("parameters", with(r#""parameters":[]"#)),
+        ("parameters", with(r#""parameters":[["binary_data_output",true]]"#)),
+        ("input parameters", inputs(&[&with_parameters("[]"), IDS])),
+        ("output parameters", with(r#""outputs":[{"name":"y","parameters":[["binary_data",true]]}]"#)),
+    ] {
+        let error = run(body.as_bytes(), None).unwrap_err();
+        assert_eq!(error.refusal().code, "invalid_request", "{level}: {error}");
+        assert!(error.to_string().contains("expected an object"), "{level}: {error}");
+    }
 }
 
 #[test]

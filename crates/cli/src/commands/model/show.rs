@@ -3,13 +3,13 @@ use std::fmt;
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 use veracity_graph::Provenance;
+use veracity_worker::CheckedModel;
 
 use super::{Tensor, accuracy::Accuracy};
 use crate::{
     args::Global,
     error::Failure,
     models::{self, Found},
-    runner::EngineArgs,
     words,
 };
 
@@ -50,12 +50,13 @@ impl From<&Provenance> for Source {
     }
 }
 
-/// Reads a model in full, so that what is shown was checked.
+/// Reads a model in full, so that what is shown was checked. It is not made ready to run, which may take far more
+/// memory than the model has bytes.
 pub(super) fn show(reference: &str, global: &Global) -> Result<Card, Failure> {
     let Found { id, name, bundle, report } = models::find(reference, global)?;
     let manifest = bundle.manifest.clone();
-    let loaded = EngineArgs::default().load(bundle)?;
-    let graph = loaded.model().graph();
+    let checked = CheckedModel::new(bundle).map_err(|error| models::damaged(&error))?;
+    let graph = checked.model().graph();
     let (accuracy, accuracy_error) = match report.map(|text| text.map(|t| serde_json::from_str(&t))) {
         Ok(None) => (None, None),
         Ok(Some(Ok(value))) => (Some(value), None),
@@ -70,7 +71,7 @@ pub(super) fn show(reference: &str, global: &Global) -> Result<Card, Failure> {
         parameters: graph.constants.iter().map(|c| count(&c.shape)).sum(),
         nodes: graph.nodes.len(),
         inputs: graph.inputs.iter().map(|i| Tensor::of_input(graph, i)).collect(),
-        outputs: loaded.outputs().iter().map(Tensor::of_output).collect(),
+        outputs: checked.outputs().iter().map(Tensor::of_output).collect(),
         provenance: Source::from(&manifest.provenance),
         accuracy,
         accuracy_error,
