@@ -1,7 +1,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use veracity_gateway::Config;
@@ -168,12 +168,11 @@ fn connections_beyond_the_limit_wait() {
 
 #[test]
 fn silent_connections_make_room() {
-    let server = Server::start(Config { connections_max: 3, ..config() });
-    let began = Instant::now();
+    // Clients here give up after 20 seconds, so an answer says that nobody waited for the idle timeout.
+    let hour = Duration::from_secs(3600);
+    let server = Server::start(Config { connections_max: 3, idle_timeout: hour, ..config() });
     let mut silent: Vec<_> = (0..8).map(|_| server.connect()).collect();
     assert_eq!(server.get("/healthz").status, 200);
-    // Far less than `idle_timeout`; eight silent ones in three places take three rounds of a second.
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(silent[0].read(&mut [0]).unwrap(), 0, "the first one was closed");
     // Where nobody waits, silence does not matter.
     let mut patient = server.connect();
@@ -184,12 +183,11 @@ fn silent_connections_make_room() {
 
 #[test]
 fn a_shutdown_does_not_wait_for_silent_connections() {
-    let server = Server::start(config());
+    let hour = Duration::from_secs(3600);
+    let server = Server::start(Config { idle_timeout: hour, drain_timeout: hour, ..config() });
     let mut silent = server.connect();
     assert_eq!(server.get("/readyz").status, 200);
-    let began = Instant::now();
     drop(server.stop());
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(silent.read(&mut [0]).unwrap(), 0);
 }
 
