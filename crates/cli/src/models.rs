@@ -55,7 +55,7 @@ pub(crate) fn files(reference: &str) -> Vec<PathBuf> {
     paths.filter(|path| path.is_file()).collect()
 }
 
-/// The files that [`write`] writes.
+/// The files that [`write()`] writes.
 pub(crate) fn written(path: &Path) -> Vec<PathBuf> {
     if is_bundle(path) { vec![path.to_owned()] } else { PARTS.iter().map(|part| path.join(part)).collect() }
 }
