@@ -1,14 +1,18 @@
 //! Blocks: building one on its parent, and checking one that another built.
 
 use alloy_consensus::{
-    Header, ReceiptEnvelope, TxEnvelope, TxReceipt,
+    EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Header, ReceiptEnvelope, TxEnvelope, TxReceipt,
+    constants::EMPTY_WITHDRAWALS,
     proofs::{calculate_receipt_root, calculate_transaction_root},
     transaction::{Recovered, SignerRecoverable},
 };
-use alloy_eips::eip1559::BaseFeeParams;
+use alloy_eips::{
+    eip1559::{BaseFeeParams, calculate_block_gas_limit},
+    eip7685::EMPTY_REQUESTS_HASH,
+};
 use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
 
-use crate::{BlockContext, BlockError, Executed, Executor, State, genesis::empty_header};
+use crate::{BlockContext, BlockError, Executed, Executor, Parameter, State, parameters::saturating};
 
 /// A block in the format of Ethereum. Its hash is its header's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +30,9 @@ pub struct Choice {
     pub timestamp: u64,
     /// Who receives the tips.
     pub beneficiary: Address,
-    /// `PREVRANDAO`, which the ordering of blocks provides.
+    /// Random value of the parent: the hash of the threshold signature of the round that notarized it. The ordering of
+    /// blocks provides and judges it. It is the header's `mixHash` and `PREVRANDAO`, and the contract Randomness keeps
+    /// it. A block on genesis, which no round decided, has zero whatever is given here.
     pub random: B256,
     /// At most 32 bytes, so that every tool reads the header.
     pub extra_data: Bytes,
@@ -55,21 +61,30 @@ impl Block {
     }
 }
 
-/// Base fee of the block after `parent` (EIP-1559).
+/// Base fee of the block after `parent`, whose state is `state`: that of EIP-1559, but not below `base_fee_min_wei`.
 #[must_use]
-pub fn next_base_fee(parent: &Header) -> u64 {
-    parent.next_block_base_fee(BaseFeeParams::ethereum()).unwrap_or_default()
+pub fn next_base_fee(parent: &Header, state: &State) -> u64 {
+    let fee = parent.next_block_base_fee(BaseFeeParams::ethereum()).unwrap_or_default();
+    fee.max(state.parameter(Parameter::BaseFeeMinWei).map_or(0, saturating))
 }
 
-fn context(parent: &Header, chain_id: u64, choice: &Choice) -> BlockContext {
+/// Gas limit of the block after `parent`, whose state is `state`: it moves to `gas_limit_target`, by less than 1/1024 of
+/// the parent's as in Ethereum.
+#[must_use]
+pub fn next_gas_limit(parent: &Header, state: &State) -> u64 {
+    let target = state.parameter(Parameter::GasLimitTarget).map_or(parent.gas_limit, saturating);
+    calculate_block_gas_limit(parent.gas_limit, target)
+}
+
+fn context(parent: &Header, state: &State, chain_id: u64, choice: &Choice) -> BlockContext {
     BlockContext {
         chain_id,
         number: parent.number + 1,
         timestamp: choice.timestamp,
         beneficiary: choice.beneficiary,
-        gas_limit: parent.gas_limit,
-        base_fee: next_base_fee(parent),
-        random: choice.random,
+        gas_limit: next_gas_limit(parent, state),
+        base_fee: next_base_fee(parent, state),
+        random: if parent.number == 0 { B256::ZERO } else { choice.random },
         parent: parent.hash_slow(),
     }
 }
@@ -87,7 +102,7 @@ impl Builder {
     /// Begins a block on `parent`, whose state is `state`.
     #[must_use]
     pub fn new(parent: &Header, state: &State, chain_id: u64, choice: &Choice) -> Self {
-        let context = context(parent, chain_id, choice);
+        let context = context(parent, state, chain_id, choice);
         let executor = Executor::new(state, &context);
         Self { executor, context, extra_data: choice.extra_data.clone(), transactions: vec![] }
     }
@@ -133,12 +148,27 @@ impl Builder {
     }
 }
 
+/// What is the same in every block without transactions.
+pub(crate) fn empty_header() -> Header {
+    Header {
+        ommers_hash: EMPTY_OMMER_ROOT_HASH,
+        transactions_root: EMPTY_ROOT_HASH,
+        receipts_root: EMPTY_ROOT_HASH,
+        withdrawals_root: Some(EMPTY_WITHDRAWALS),
+        blob_gas_used: Some(0),
+        excess_blob_gas: Some(0),
+        parent_beacon_block_root: Some(B256::ZERO),
+        requests_hash: Some(EMPTY_REQUESTS_HASH),
+        ..Header::default()
+    }
+}
+
 fn bloom(receipts: &[ReceiptEnvelope]) -> Bloom {
     receipts.iter().fold(Bloom::ZERO, |bloom, receipt| bloom | receipt.bloom())
 }
 
 /// Executes `block` on its parent, whose state is `state`, and checks every field of its header that follows from them.
-/// What remains, the [`Choice`], is for the ordering of blocks to judge.
+/// What remains, the [`Choice`] with its random value, is for the ordering of blocks to judge.
 ///
 /// # Errors
 /// A [`BlockError`] naming the first rule that the block breaks: it is invalid for ever.
@@ -181,8 +211,9 @@ fn difference(expected: &Header, found: &Header) -> BlockError {
         };
     }
     compare! {
-        parent_hash number gas_limit base_fee_per_gas transactions_root gas_used receipts_root logs_bloom state_root
-        ommers_hash difficulty nonce withdrawals_root blob_gas_used excess_blob_gas parent_beacon_block_root requests_hash
+        parent_hash number mix_hash gas_limit base_fee_per_gas transactions_root gas_used receipts_root logs_bloom
+        state_root ommers_hash difficulty nonce withdrawals_root blob_gas_used excess_blob_gas parent_beacon_block_root
+        requests_hash
     }
     // A field that Ethereum added later.
     let [expected, found] = [expected, found].map(|header| header.hash_slow().to_string());

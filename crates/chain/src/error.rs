@@ -1,6 +1,6 @@
 use std::convert::Infallible;
 
-use alloy_primitives::{B256, U256};
+use alloy_primitives::{Address, B256, U256};
 use revm::{
     context_interface::result::{EVMError, InvalidTransaction},
     database_interface::bal::EvmDatabaseError,
@@ -80,6 +80,161 @@ pub enum BlockError {
     },
 }
 
+/// Why there is no such first block.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenesisError {
+    /// It is no genesis file.
+    #[error("the genesis file cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A parameter does not exist.
+    #[error("there is no parameter {name}: docs/spec/contracts.md, section 4, lists them")]
+    UnknownParameter {
+        /// Its name.
+        name: String,
+    },
+    /// It does not begin with block 0.
+    #[error("number is {found}: leave it out, the first block is block 0")]
+    Number {
+        /// Its number.
+        found: u64,
+    },
+    /// Its blocks would be too small.
+    #[error("gasLimit is {found}, at least {gas_limit_min} is needed")]
+    GasLimit {
+        /// Its gas limit.
+        found: u64,
+        /// The smallest.
+        gas_limit_min: u128,
+    },
+    /// `extraData` is longer than tools accept.
+    #[error("extraData has {length} bytes, at most 32 are allowed")]
+    ExtraData {
+        /// Its length.
+        length: usize,
+    },
+    /// An account stands where the chain puts one of its own.
+    #[error("alloc has an account at {address}, which genesis makes itself: remove it")]
+    Reserved {
+        /// Where.
+        address: Address,
+    },
+    /// An account has code that begins like a delegation (EIP-7702) and is none.
+    #[error("alloc gives {address} code that begins with 0xef01 and is no delegation: correct it")]
+    Code {
+        /// Where.
+        address: Address,
+    },
+    /// A parameter has a value that no vote could give it.
+    #[error("{name} is {value}, outside of {min} to {max}")]
+    OutOfRange {
+        /// Its name.
+        name: &'static str,
+        /// Its value.
+        value: U256,
+        /// The smallest.
+        min: u128,
+        /// The largest.
+        max: u128,
+    },
+    /// Not every dealer would get a turn.
+    #[error("epoch_blocks is {found}, at least {needed} are needed, 8 times validators_max")]
+    EpochTooShort {
+        /// The smallest length.
+        needed: u128,
+        /// The length.
+        found: u128,
+    },
+    /// Validators could leave with their money while they still decide blocks.
+    #[error("unbond_delay_s is {found}, at least {needed} are needed, 4 epochs of heartbeats")]
+    UnbondDelayTooShort {
+        /// The shortest, in seconds.
+        needed: u128,
+        /// The delay, in seconds.
+        found: u128,
+    },
+    /// A node cannot be registered.
+    #[error("node {index}, {node_id}: {source}")]
+    Node {
+        /// Its place in the list.
+        index: usize,
+        /// Its key.
+        node_id: B256,
+        /// Why.
+        source: RegisterError,
+    },
+}
+
+/// Why a node cannot be registered at genesis.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The operator cannot pay or cannot call.
+    #[error("its operator cannot register it: {0}")]
+    Operator(#[from] TransactionError),
+    /// Its key comes twice.
+    #[error("its key is registered already, by {operator}: list it once")]
+    AlreadyRegistered {
+        /// Who registered it.
+        operator: Address,
+    },
+    /// It does nothing.
+    #[error("it needs at least one role")]
+    NoRole,
+    /// The signature is not by this key over this operator and this chain.
+    #[error(
+        "its proof is not its signature for operator {operator} on this chain: let its key sign the binding"
+    )]
+    BadProof {
+        /// The operator.
+        operator: Address,
+    },
+    /// Its endpoint is too long.
+    #[error("its endpoint has {length} bytes, at most 256 are allowed")]
+    EndpointTooLong {
+        /// Its length.
+        length: U256,
+    },
+    /// Its endpoint has characters that it may not have.
+    #[error("its endpoint is not graphic ASCII: see byte {position}")]
+    BadEndpoint {
+        /// The first bad byte.
+        position: U256,
+    },
+    /// Its bond does not cover its roles.
+    #[error("its bond is {bond} wei, its roles need {needed}")]
+    BondTooLow {
+        /// What they need together, in wei.
+        needed: U256,
+        /// In wei.
+        bond: U256,
+    },
+    /// Its bond does not fit.
+    #[error("its bond is {bond} wei, at most 2^128 - 1 are possible")]
+    BondTooHigh {
+        /// In wei.
+        bond: U256,
+    },
+    /// All places are taken.
+    #[error(
+        "its bond is {bond} wei, but as many validators as can stand have {lowest} or more: bond more or list fewer"
+    )]
+    BondBelowCandidates {
+        /// The lowest bond that stands, in wei.
+        lowest: U256,
+        /// In wei.
+        bond: U256,
+    },
+}
+
+/// A system contract that this chain was made without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no contract at {address}: this chain's genesis was made without system contracts")]
+pub struct NoContract {
+    /// Where it would be.
+    pub address: Address,
+}
+
 /// Why a transaction may not wait for a block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -93,6 +248,12 @@ pub enum PoolError {
     /// It carries blobs.
     #[error("blob transactions are not supported: send an EIP-1559 transaction")]
     Blob,
+    /// No block could ever contain it.
+    #[error("{reason}")]
+    Invalid {
+        /// The rule that it breaks.
+        reason: String,
+    },
     /// It is for another chain.
     #[error("invalid chain id: the transaction is signed for {found}, this chain is {expected}")]
     ChainId {

@@ -1,7 +1,7 @@
 //! Execution of the transactions of one block.
 
 use alloy_consensus::{
-    ReceiptEnvelope, Transaction, TxEnvelope, TxReceipt, Typed2718, transaction::Recovered,
+    Header, ReceiptEnvelope, Transaction, TxEnvelope, TxReceipt, Typed2718, transaction::Recovered,
 };
 use alloy_eips::eip2935::HISTORY_STORAGE_ADDRESS;
 use alloy_evm::{EthEvm, Evm as _, EvmEnv, eth::EthEvmBuilder, precompiles::PrecompilesMap};
@@ -14,7 +14,7 @@ use revm::{
     primitives::hardfork::SpecId,
 };
 
-use crate::{Change, State, TransactionError, state};
+use crate::{Change, State, TransactionError, precompiles::precompiles, state, system};
 
 /// The rules of the virtual machine.
 pub const SPEC: SpecId = SpecId::OSAKA;
@@ -34,10 +34,27 @@ pub struct BlockContext {
     pub gas_limit: u64,
     /// Wei per gas that is burnt.
     pub base_fee: u64,
-    /// `PREVRANDAO`.
+    /// Random value of the parent, which is also `PREVRANDAO`; see [`Choice::random`](crate::Choice::random).
     pub random: B256,
     /// Hash of the parent.
     pub parent: B256,
+}
+
+impl BlockContext {
+    /// The context of the block of `header`.
+    #[must_use]
+    pub fn of(header: &Header, chain_id: u64) -> Self {
+        Self {
+            chain_id,
+            number: header.number,
+            timestamp: header.timestamp,
+            beneficiary: header.beneficiary,
+            gas_limit: header.gas_limit,
+            base_fee: header.base_fee_per_gas.unwrap_or_default(),
+            random: header.mix_hash,
+            parent: header.parent_hash,
+        }
+    }
 }
 
 /// What a block does.
@@ -47,13 +64,17 @@ pub struct Executed {
     pub state: State,
     /// The difference to its parent's.
     pub changes: Vec<Change>,
+    /// Who sent each transaction.
+    pub senders: Vec<Address>,
     /// One per transaction.
     pub receipts: Vec<ReceiptEnvelope>,
     /// Gas that all transactions used.
     pub gas_used: u64,
 }
 
-type Vm = EthEvm<Cache<WrapDatabaseRef<State>>, NoOpInspector, PrecompilesMap>;
+/// A virtual machine on a state that it does not change; what it does is in its cache.
+pub(crate) type Vm = EthEvm<Cached, NoOpInspector, PrecompilesMap>;
+type Cached = Cache<WrapDatabaseRef<State>>;
 
 /// Executes one transaction after the other.
 #[expect(missing_debug_implementations, reason = "the virtual machine has none")]
@@ -63,6 +84,7 @@ pub struct Executor {
     first: Vec<Change>,
     gas_limit: u64,
     gas_used: u64,
+    senders: Vec<Address>,
     receipts: Vec<ReceiptEnvelope>,
 }
 
@@ -71,11 +93,18 @@ impl Executor {
     #[must_use]
     pub fn new(parent: &State, at: &BlockContext) -> Self {
         let mut before = parent.clone();
-        let first = remember_parent(at);
+        let first = [remember_parent(at), system::remember_random(parent, at)].concat();
         before.apply(&first).expect("no code is needed");
-        let cache = Cache::builder().with_database_ref(before.clone()).with_bundle_update().build();
-        let vm = EthEvmBuilder::new(cache, environment(at)).build();
-        Self { vm, parent: before, first, gas_limit: at.gas_limit, gas_used: 0, receipts: vec![] }
+        let vm = cached_vm(before.clone(), at);
+        Self {
+            vm,
+            parent: before,
+            first,
+            gas_limit: at.gas_limit,
+            gas_used: 0,
+            senders: vec![],
+            receipts: vec![],
+        }
     }
 
     /// Gas that is left for transactions.
@@ -107,6 +136,7 @@ impl Executor {
             cumulative_gas_used: self.gas_used,
             logs: result.result.into_logs(),
         };
+        self.senders.push(transaction.signer());
         self.receipts.push(ReceiptEnvelope::from_typed(transaction.tx_type(), receipt.into_with_bloom()));
         Ok(self.receipts.last().expect("one was pushed"))
     }
@@ -114,14 +144,24 @@ impl Executor {
     /// Ends the block.
     #[must_use]
     pub fn finish(self) -> Executed {
-        let mut cache = self.vm.into_db();
-        cache.merge_transitions(BundleRetention::PlainState);
-        let mut changes = self.first;
-        changes.extend(state::changes(&cache.take_bundle()));
+        let changes = [self.first, changes(self.vm)].concat();
         let mut state = self.parent;
         state.apply(&changes).expect("changes bring their code");
-        Executed { state, changes, receipts: self.receipts, gas_used: self.gas_used }
+        Executed { state, changes, senders: self.senders, receipts: self.receipts, gas_used: self.gas_used }
     }
+}
+
+/// A virtual machine on `state` in the block `at`.
+pub(crate) fn cached_vm(state: State, at: &BlockContext) -> Vm {
+    let cache = Cache::builder().with_database_ref(state).with_bundle_update().build();
+    EthEvmBuilder::new(cache, environment(at)).precompiles(precompiles()).build()
+}
+
+/// What was committed in a virtual machine.
+pub(crate) fn changes(vm: Vm) -> Vec<Change> {
+    let mut cache = vm.into_db();
+    cache.merge_transitions(BundleRetention::PlainState);
+    state::changes(&cache.take_bundle())
 }
 
 /// The parent's hash goes into the history contract, which `BLOCKHASH` reads too (EIP-2935; a direct change of the slot,

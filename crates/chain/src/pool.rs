@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
-use alloy_consensus::{Transaction as _, TxEnvelope, Typed2718 as _, transaction::Recovered};
+use alloy_consensus::{Transaction as _, TxEnvelope, transaction::Recovered};
 use alloy_eips::Encodable2718 as _;
 use alloy_primitives::{Address, B256, U256};
 
-use crate::{PoolError, State, cost_max};
+use crate::{CallError, PoolError, State, call::check_transaction, cost_max};
 
 /// What a pool accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +94,25 @@ impl Pool {
         Some(&self.senders.get(sender)?.get(nonce)?.transaction)
     }
 
+    /// The waiting transaction of `sender` with this nonce.
+    #[must_use]
+    pub fn of(&self, sender: Address, nonce: u64) -> Option<&Recovered<TxEnvelope>> {
+        Some(&self.senders.get(&sender)?.get(&nonce)?.transaction)
+    }
+
+    /// All transactions, by sender and nonce: those that a block on `state` may contain, and those before which a nonce is
+    /// missing.
+    #[must_use]
+    pub fn waiting(&self, state: &State) -> (Vec<Recovered<TxEnvelope>>, Vec<Recovered<TxEnvelope>>) {
+        let all = self.senders.iter().flat_map(|(sender, queue)| {
+            let next = self.next_nonce(*sender, state);
+            queue.iter().map(move |(nonce, entry)| (*nonce < next, entry.transaction.clone()))
+        });
+        let (ready, queued): (Vec<_>, Vec<_>) = all.partition(|(is_ready, _)| *is_ready);
+        let plain = |list: Vec<(bool, Recovered<TxEnvelope>)>| list.into_iter().map(|(_, t)| t).collect();
+        (plain(ready), plain(queued))
+    }
+
     /// The nonce after those of `sender` that are in `state` or ready here.
     #[must_use]
     pub fn next_nonce(&self, sender: Address, state: &State) -> u64 {
@@ -145,9 +164,10 @@ impl Pool {
         if self.hashes.contains_key(&hash) {
             return Err(PoolError::Known { hash });
         }
-        if transaction.is_eip4844() {
-            return Err(PoolError::Blob);
-        }
+        check_transaction(transaction).map_err(|error| match error {
+            CallError::Blob => PoolError::Blob,
+            error => PoolError::Invalid { reason: error.to_string() },
+        })?;
         if let Some(found) = transaction.chain_id().filter(|id| *id != limits.chain_id) {
             return Err(PoolError::ChainId { expected: limits.chain_id, found });
         }

@@ -100,6 +100,12 @@ impl State {
         self.accounts.get(&keccak256(address))
     }
 
+    /// The account whose address has this hash.
+    #[must_use]
+    pub fn account_at(&self, hash: &B256) -> Option<&Account> {
+        self.accounts.get(hash)
+    }
+
     /// The value of a slot.
     #[must_use]
     pub fn slot(&self, address: Address, slot: U256) -> U256 {

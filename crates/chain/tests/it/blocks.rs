@@ -43,7 +43,7 @@ fn init(code: &[u8]) -> Vec<u8> {
 }
 
 /// The root of a state as an independent implementation computes it.
-fn expected_root(state: &State) -> B256 {
+pub(crate) fn expected_root(state: &State) -> B256 {
     let mut accounts = BTreeMap::new();
     state.for_each(&mut |at, account| {
         let mut slots = BTreeMap::new();
@@ -76,6 +76,7 @@ fn transfers_move_value_and_pay_fees() {
 #[test]
 fn contracts_keep_state_logs_and_reasons() {
     let mut chain = Chain::new(&[COUNTER, REVERTER, WITNESS, CLEARER]);
+    chain.extend(&[]);
     let call = |from, nonce, to| send(from, nonce, contract(to), 0);
     let parent = chain.head.hash();
     let executed = chain.extend(&[call(1, 0, 0), call(1, 1, 1), call(2, 0, 0), call(3, 0, 2)]);
@@ -301,9 +302,10 @@ fn every_false_field_of_a_header_is_refused_by_name() {
         other => panic!("{other}"),
     };
     type Change = fn(&mut Header);
-    let cases: [(&str, Change); 18] = [
+    let cases: [(&str, Change); 19] = [
         ("parent_hash", |h| h.parent_hash = B256::ZERO),
         ("number", |h| h.number += 1),
+        ("mix_hash", |h| h.mix_hash = B256::repeat_byte(7)),
         ("gas_limit", |h| h.gas_limit += 1),
         ("base_fee_per_gas", |h| h.base_fee_per_gas = Some(1)),
         ("transactions_root", |h| h.transactions_root = B256::ZERO),

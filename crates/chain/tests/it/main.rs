@@ -2,5 +2,8 @@
 
 mod anvil;
 mod blocks;
+mod ed25519;
+mod genesis;
 mod pool;
 mod support;
+mod system;

@@ -1,9 +1,15 @@
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope, transaction::Recovered};
-use alloy_genesis::{Genesis, GenesisAccount};
+use alloy_genesis::{Genesis as EthereumGenesis, GenesisAccount};
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy_rpc_types_eth::TransactionRequest;
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
-use veracity_chain::{Block, Builder, Choice, Executed, State, genesis_block, genesis_changes};
+use alloy_sol_types::SolCall;
+use ed25519_dalek::{Signer, SigningKey};
+use veracity_chain::{
+    Block, BlockContext, Builder, Call, CallEnd, Choice, Executed, Genesis, GenesisNode, Role, State, System,
+    binding_message, call, genesis_block, genesis_changes,
+};
 
 pub(crate) const CHAIN_ID: u64 = 73_571;
 pub(crate) const ETHER: u64 = 1_000_000_000_000_000_000;
@@ -29,11 +35,38 @@ impl Chain {
             let code = Bytes::copy_from_slice(code);
             (contract(at - 0x1000), GenesisAccount::default().with_nonce(Some(1)).with_code(Some(code)))
         });
-        let genesis =
-            Genesis::default().extend_accounts(funded).extend_accounts(contracts).with_gas_limit(30_000_000);
+        let genesis = EthereumGenesis::default()
+            .extend_accounts(funded)
+            .extend_accounts(contracts)
+            .with_gas_limit(30_000_000);
         let mut state = State::default();
         state.apply(&genesis_changes(&genesis)).unwrap();
         Self { head: genesis_block(&genesis, &state), state }
+    }
+
+    /// A chain with system contracts.
+    pub(crate) fn start(genesis: &Genesis) -> Self {
+        let made = genesis.build().unwrap();
+        Self { head: made.block, state: made.state }
+    }
+
+    pub(crate) fn system(&self) -> System<'_> {
+        System::new(&self.state, &self.head.header, CHAIN_ID)
+    }
+
+    /// How a call by nobody ends in the state after the head.
+    pub(crate) fn call(&self, to: Address, input: impl Into<Bytes>) -> CallEnd {
+        let request = TransactionRequest::default().to(to).input(input.into().into());
+        let at = BlockContext::of(&self.head.header, CHAIN_ID);
+        call(&self.state, &at, &Call { request, gas_max: 1 << 24, ..Call::default() }).unwrap().end
+    }
+
+    /// What a view returns.
+    pub(crate) fn view<C: SolCall>(&self, to: Address, function: &C) -> C::Return {
+        match self.call(to, function.abi_encode()) {
+            CallEnd::Returned(output) => C::abi_decode_returns(&output).unwrap(),
+            other => panic!("{}: {other:?}", C::SIGNATURE),
+        }
     }
 
     pub(crate) fn builder(&self) -> Builder {
@@ -51,6 +84,39 @@ impl Chain {
 
     pub(crate) fn balance(&self, address: Address) -> U256 {
         self.state.account(address).map(|a| a.balance).unwrap_or_default()
+    }
+}
+
+/// Funded accounts, and no contracts but those of genesis.
+pub(crate) fn genesis() -> Genesis {
+    let funded = (0..10).map(|i| {
+        let balance = U256::from(100_000) * U256::from(ETHER);
+        (signer(i).address(), GenesisAccount::default().with_balance(balance))
+    });
+    let mut ethereum = EthereumGenesis::default().extend_accounts(funded).with_gas_limit(30_000_000);
+    ethereum.config.chain_id = CHAIN_ID;
+    Genesis { ethereum, ..Genesis::default() }
+}
+
+/// The key of node `index`.
+pub(crate) fn node_key(index: u8) -> SigningKey {
+    SigningKey::from_bytes(&[index; 32])
+}
+
+pub(crate) fn node_id(index: u8) -> B256 {
+    node_key(index).verifying_key().to_bytes().into()
+}
+
+/// Node `index` of the operator `signer(index)`, with a bond in whole VER.
+pub(crate) fn node(index: u8, roles: &[Role], bond: u64) -> GenesisNode {
+    let operator = signer(index).address();
+    GenesisNode {
+        node_id: node_id(index),
+        operator,
+        roles: roles.iter().copied().collect(),
+        endpoint: format!("10.0.0.{index}:9000"),
+        bond: U256::from(bond) * U256::from(ETHER),
+        proof: node_key(index).sign(&binding_message(CHAIN_ID, operator)).to_bytes().into(),
     }
 }
 
