@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use veracity_receipt::ExecutorKey;
-use veracity_store::{KeyError, PutError, ReceiptLogError, Store, StoreError};
+use veracity_store::{KeyError, PutError, ReceiptLogError, SequenceError, Store, StoreError};
 
 use crate::{args::Global, error::Failure};
 
@@ -160,5 +160,13 @@ pub(crate) fn receipts_failure(error: &ReceiptLogError) -> Failure {
         ),
         ReceiptLogError::Store(error) => store_failure(error),
         _ => Failure::outside("receipts", error, "check the folder and the disk, then try again"),
+    }
+}
+
+/// Why a receipt cannot be numbered, for users.
+pub(crate) fn sequence_failure(error: &SequenceError) -> Failure {
+    match error {
+        SequenceError::Store(error) => store_failure(error),
+        _ => Failure::outside("sequences", error, "check the disk, then try again"),
     }
 }

@@ -24,6 +24,7 @@ pub(crate) struct Statement {
     macs: Option<u64>,
     trace_root: Option<String>,
     software: String,
+    sequence: Option<u64>,
 }
 
 impl From<&Receipt> for Statement {
@@ -37,6 +38,7 @@ impl From<&Receipt> for Statement {
             usage,
             software,
             trace_root,
+            sequence,
         } = receipt.claims();
         Self {
             receipt_id: receipt.id().to_string(),
@@ -53,6 +55,7 @@ impl From<&Receipt> for Statement {
             macs: usage.macs,
             trace_root: trace_root.map(|root| root.to_string()),
             software: software.clone(),
+            sequence: *sequence,
         }
     }
 }
@@ -77,7 +80,9 @@ impl fmt::Display for Statement {
         let macs = self.macs.map(|macs| format!(", {} multiply-accumulates", words::grouped(macs)));
         let samples = words::count(self.samples, "sample");
         writeln!(f, "usage      {samples}{}", macs.unwrap_or_default())?;
-        write!(f, "signed     {} by {}", words::utc(self.issued_at), self.software)
+        let number = self.sequence.map(|sequence| format!(" as its receipt number {sequence}"));
+        let number = number.unwrap_or_default();
+        write!(f, "signed     {} by {}{number}", words::utc(self.issued_at), self.software)
     }
 }
 

@@ -3,7 +3,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use veracity_receipt::DecodeError;
-use veracity_store::{NameError, PutError, ReceiptLogError, StoreError};
+use veracity_store::{NameError, PutError, ReceiptLogError, SequenceError, StoreError};
 use veracity_worker::{LoadError, Refusal, RequestError};
 
 use crate::{ConfigFault, refusal};
@@ -15,7 +15,7 @@ pub enum StartError {
     /// The configuration cannot work.
     #[error("the configuration cannot work: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Config(Vec<ConfigFault>),
-    /// The receipt log cannot be opened.
+    /// The receipts or their sequences cannot be opened.
     #[error(transparent)]
     Receipts(#[from] ReceiptLogError),
 }
@@ -65,6 +65,8 @@ pub(crate) enum ApiError {
     Store(#[from] StoreError),
     #[error("the receipt of this answer cannot be kept, so there is no answer: {0}")]
     Receipts(#[from] ReceiptLogError),
+    #[error("the receipt of this answer cannot be numbered, so there is no answer: {0}")]
+    Sequence(#[from] SequenceError),
     #[error("the receipt that is kept here is none of this version: {0}")]
     KeptReceipt(#[from] DecodeError),
     #[error("the stored model cannot be run here: {0}")]
@@ -108,8 +110,10 @@ impl ApiError {
             Self::Put(_) => refusal::INVALID_BUNDLE,
             Self::InvalidReport { .. } => refusal::INVALID_REPORT,
             Self::ReceiptNotFound { .. } => refusal::RECEIPT_NOT_FOUND,
-            Self::Store(error) | Self::Receipts(ReceiptLogError::Store(error)) => store_refusal(error),
-            Self::Receipts(_) => refusal::STORE_FAILED,
+            Self::Store(error)
+            | Self::Receipts(ReceiptLogError::Store(error))
+            | Self::Sequence(SequenceError::Store(error)) => store_refusal(error),
+            Self::Receipts(_) | Self::Sequence(_) => refusal::STORE_FAILED,
             Self::KeptReceipt(_) => refusal::STORE_CORRUPT,
             Self::Load(_) => refusal::MODEL_UNUSABLE,
             Self::Internal => refusal::INTERNAL,
@@ -155,6 +159,7 @@ mod tests {
             ApiError::from(full()),
             ApiError::from(PutError::from(full())),
             ApiError::from(ReceiptLogError::from(full())),
+            ApiError::from(SequenceError::from(full())),
         ];
         for error in errors {
             assert_eq!(error.refusal().code, "disk_full");

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{net::TcpListener, sync::Semaphore};
 use veracity_receipt::{ExecutorId, ExecutorKey};
-use veracity_store::{ReceiptLog, Store};
+use veracity_store::{ReceiptLog, ReceiptLogError, SequenceLog, Store};
 use veracity_worker::Worker;
 
 use crate::{
@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) worker: Worker,
     pub(crate) models: ModelCache,
     pub(crate) receipts: ReceiptLog,
+    pub(crate) sequences: SequenceLog,
     pub(crate) metrics: Metrics,
     /// Requests that run or wait for it.
     pub(crate) admission: Arc<Semaphore>,
@@ -62,6 +63,7 @@ impl Gateway {
         }
         let shared = Shared {
             receipts: store.receipt_log(config.receipts)?,
+            sequences: store.sequence_log(key.executor().as_bytes()).map_err(ReceiptLogError::Store)?,
             worker: Worker::new(key, config.limits, config.trace),
             models: ModelCache::new(config.engine, config.loaded_bytes_max),
             metrics: Metrics::new(),

@@ -11,8 +11,8 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
-use veracity_receipt::Request;
-use veracity_worker::{Inference, protocol::PROTOCOL};
+use veracity_receipt::{Receipt, Request};
+use veracity_worker::{Inference, ResponseBytes, protocol::PROTOCOL};
 
 use crate::{
     base64,
@@ -44,14 +44,17 @@ pub(crate) async fn infer(
         let run = Arc::clone(&shared.runs).acquire_owned().await.expect("nobody closes the semaphore");
         // The job holds its permits itself: should nobody wait for it any longer, it still counts until it ends.
         let job = move |shared: &Shared| {
-            let done = run_job(shared, &path, &body, json_length);
-            drop((run, admitted));
-            done
+            let inference = run_job(shared, &path, &body, json_length);
+            // The next one may run while this one waits for the disk.
+            drop(run);
+            let answer = inference.and_then(|inference| sign(shared, inference));
+            drop(admitted);
+            answer
         };
         blocking(&shared, job).await
     };
     let done = tokio::time::timeout(timeout, job).await;
-    let Inference { response, receipt } = done.map_err(|_| ApiError::RunTimeout { timeout })??;
+    let (response, receipt) = done.map_err(|_| ApiError::RunTimeout { timeout })??;
     let mut answer = response.body.into_response();
     let headers = answer.headers_mut();
     let content_type =
@@ -80,14 +83,25 @@ fn run_job(
     let inference = shared.worker.infer(&loaded, &request, unix_seconds());
     shared.models.trim(&id);
     let inference = inference?;
-    // Before the answer leaves, so that its receipt survives the end of this process.
-    shared.receipts.append(inference.receipt.id().as_bytes(), &inference.receipt.encode())?;
-    let usage = inference.receipt.claims().usage;
+    let usage = inference.claims.usage;
     shared.metrics.samples.inc_by(usage.samples);
     shared.metrics.request_bytes.inc_by(usage.input_bytes);
     shared.metrics.response_bytes.inc_by(usage.output_bytes);
     shared.metrics.run_seconds.inc_by(started.elapsed().as_secs_f64());
     Ok(inference)
+}
+
+/// Signs the receipt under the next sequence. Before the answer leaves, the sequence is this receipt's for ever and
+/// the receipt survives the end of this process.
+fn sign(shared: &Shared, inference: Inference) -> Result<(ResponseBytes, Receipt), ApiError> {
+    let Inference { response, claims } = inference;
+    let receipt = shared.sequences.issue(|sequence| {
+        let receipt = shared.worker.sign(claims, sequence)?;
+        let id = *receipt.id().as_bytes();
+        Ok::<_, ApiError>((receipt, id))
+    })?;
+    shared.receipts.append(receipt.id().as_bytes(), &receipt.encode())?;
+    Ok((response, receipt))
 }
 
 fn unix_seconds() -> u64 {

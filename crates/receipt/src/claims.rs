@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{ClaimsError, ModelId, Request, RequestHash, Response, ResponseHash, TraceRoot, cbor::to_u64};
+use veracity_light::cbor::to_u64;
+
+use crate::{ClaimsError, ModelId, Request, RequestHash, Response, ResponseHash, TraceRoot};
 
 /// Longest protocol name, in bytes.
 pub const PROTOCOL_BYTES_MAX: usize = 32;
@@ -30,6 +32,9 @@ pub struct Claims {
     pub software: String,
     /// Commitment to the run, if the executor made one.
     pub trace_root: Option<TraceRoot>,
+    /// Number of the receipt among those of its executor: 0, 1, 2, ... without gaps (`docs/spec/contracts.md`,
+    /// section 6). Receipts of the first commits have none; only one that has it can be anchored.
+    pub sequence: Option<u64>,
 }
 
 /// How the bytes of request and response are read. All of it is covered by the two hashes.
@@ -86,7 +91,8 @@ pub struct Run<'a> {
 }
 
 impl Claims {
-    /// The claims about one exchange. Hashes, parameters and sizes come from the same bytes, so they agree.
+    /// The claims about one exchange, still without a sequence, which is drawn when they are signed. Hashes, parameters
+    /// and sizes come from the same bytes, so they agree.
     #[must_use]
     pub fn new(model_id: ModelId, request: &Request<'_>, response: &Response<'_>, run: &Run<'_>) -> Self {
         Self {
@@ -108,6 +114,7 @@ impl Claims {
             },
             software: run.software.to_owned(),
             trace_root: run.trace_root,
+            sequence: None,
         }
     }
 
@@ -126,8 +133,12 @@ impl Claims {
         Response { json_length: self.parameters.response_json_length, body }
     }
 
-    /// The rules that go beyond types (specification, section 1).
-    pub(crate) fn validate(&self) -> Result<(), ClaimsError> {
+    /// The rules that go beyond types (specification, section 1). Signing applies them as well; who draws a sequence
+    /// applies them before, so that none is drawn in vain.
+    ///
+    /// # Errors
+    /// [`ClaimsError`] if a name is empty, too long or not graphic ASCII, or if a JSON length exceeds its body.
+    pub fn validate(&self) -> Result<(), ClaimsError> {
         let Parameters { protocol, model_name, request_json_length, response_json_length } = &self.parameters;
         check_name("protocol", protocol, PROTOCOL_BYTES_MAX)?;
         check_name("model name", model_name, MODEL_NAME_BYTES_MAX)?;

@@ -1,16 +1,21 @@
 //! The layout of a receipt (specification, sections 1, 2 and 5). Encoder and decoder of each part stand side by side
 //! and name the same keys in the same order.
 
+use veracity_light::{
+    EVIDENCE_BYTES_MAX, Evidence,
+    cbor::{MapWriter, Reader, Writer},
+};
+
 use crate::{
     Claims, DecodeError, ExecutorId, ModelId, Parameters, RequestHash, ResponseHash, TraceRoot, Usage,
-    cbor::{MapWriter, Reader, Writer},
     claims::{MODEL_NAME_BYTES_MAX, PROTOCOL_BYTES_MAX, SOFTWARE_BYTES_MAX, check_name},
 };
 
 /// Format version of the receipts of this crate.
 pub const VERSION: u64 = 1;
-/// Largest receipt that is decoded, in bytes.
-pub const RECEIPT_BYTES_MAX: usize = 16_384;
+/// Largest receipt that is decoded, in bytes: 16 KiB and the largest evidence.
+pub const RECEIPT_BYTES_MAX: usize = 114_688;
+const _: () = assert!(RECEIPT_BYTES_MAX == 16_384 + EVIDENCE_BYTES_MAX);
 /// Content type in the protected header (RFC 9052, section 3.1).
 pub const CONTENT_TYPE: &str = "application/vnd.veracity.receipt+cbor";
 
@@ -18,8 +23,6 @@ pub const CONTENT_TYPE: &str = "application/vnd.veracity.receipt+cbor";
 const TAG_SIGN1: u64 = 18;
 /// `EdDSA` (RFC 9053, section 2.2).
 const ALGORITHM: i128 = -8;
-/// Header label of the receipts of a transparency service.
-const LABEL_RECEIPTS: i128 = 394;
 
 /// Header labels (RFC 9052, section 3.1; RFC 9597).
 mod header {
@@ -27,6 +30,8 @@ mod header {
     pub(super) const CONTENT_TYPE: u64 = 3;
     pub(super) const KEY_ID: u64 = 4;
     pub(super) const CWT_CLAIMS: u64 = 15;
+    /// Receipts of a transparency service (RFC 9942, section 2): here, of the chain.
+    pub(super) const RECEIPTS: u64 = 394;
 }
 
 /// CWT claims (RFC 8392, section 3.1).
@@ -45,6 +50,7 @@ mod payload {
     pub(super) const USAGE: u64 = 6;
     pub(super) const SOFTWARE: u64 = 7;
     pub(super) const TRACE_ROOT: u64 = 8;
+    pub(super) const SEQUENCE: u64 = 9;
 }
 
 mod parameters {
@@ -72,31 +78,53 @@ pub(crate) fn signed_bytes(claims: &Claims, executor: &ExecutorId) -> Vec<u8> {
     writer.finish()
 }
 
-pub(crate) fn encode(claims: &Claims, executor: &ExecutorId, signature: &[u8; 64]) -> Vec<u8> {
+/// The whole receipt, with evidence if there is some.
+pub(crate) fn encode(
+    claims: &Claims,
+    executor: &ExecutorId,
+    signature: &[u8; 64],
+    evidence: Option<&Evidence>,
+) -> Vec<u8> {
+    let mut unprotected = MapWriter::default();
+    unprotected.optional(header::RECEIPTS, evidence, |w, evidence| {
+        w.array(1);
+        w.bytes(&evidence.encode());
+    });
     let mut writer = Writer::default();
     writer.tag(TAG_SIGN1);
     writer.array(4);
     writer.bytes(&encode_protected(claims, executor));
-    writer.map(MapWriter::default());
+    writer.map(unprotected);
     writer.bytes(&encode_payload(claims));
     writer.bytes(signature);
     writer.finish()
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<(Claims, ExecutorId, [u8; 64]), DecodeError> {
+/// The parts of a receipt.
+pub(crate) struct Decoded {
+    pub(crate) claims: Claims,
+    pub(crate) executor: ExecutorId,
+    pub(crate) signature: [u8; 64],
+    pub(crate) evidence: Option<Evidence>,
+}
+
+pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     if bytes.len() > RECEIPT_BYTES_MAX {
         return Err(DecodeError::TooLarge { max: RECEIPT_BYTES_MAX, found: bytes.len() });
     }
     let mut reader = Reader::new(bytes, 0);
-    reader.tag(TAG_SIGN1)?;
+    match reader.tag()? {
+        TAG_SIGN1 => {}
+        found => return Err(DecodeError::WrongTag { expected: TAG_SIGN1, found }),
+    }
     reader.array(4)?;
     let protected = decode_protected(embedded(&mut reader)?)?;
-    refuse_unprotected(&mut reader)?;
+    let evidence = decode_unprotected(&mut reader)?;
     let claims = decode_payload(embedded(&mut reader)?, &protected)?;
     let signature = reader.bytes_exact()?;
     reader.finish("receipt")?;
     claims.validate()?;
-    Ok((claims, protected.executor, signature))
+    Ok(Decoded { claims, executor: protected.executor, signature, evidence })
 }
 
 /// A reader of the CBOR inside a byte string.
@@ -105,15 +133,18 @@ fn embedded<'a>(reader: &mut Reader<'a>) -> Result<Reader<'a>, DecodeError> {
     Ok(Reader::new(bytes, reader.offset().saturating_sub(bytes.len())))
 }
 
-/// Nothing may stand outside the signature (specification, section 5).
-fn refuse_unprotected(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-    if reader.map_length()? == 0 {
-        return Ok(());
+/// Outside the signature there may be evidence, and nothing else (specification, section 5).
+fn decode_unprotected(reader: &mut Reader<'_>) -> Result<Option<Evidence>, DecodeError> {
+    let mut evidence = None;
+    for _ in 0..reader.map_length()? {
+        let label = reader.integer()?;
+        if label != i128::from(header::RECEIPTS) || evidence.is_some() {
+            return Err(DecodeError::UnknownUnprotected { label });
+        }
+        reader.array(1)?;
+        evidence = Some(Evidence::decode(reader.bytes()?).map_err(DecodeError::Evidence)?);
     }
-    match reader.integer()? {
-        LABEL_RECEIPTS => Err(DecodeError::UnsupportedEvidence { label: LABEL_RECEIPTS }),
-        label => Err(DecodeError::UnknownUnprotected { label }),
-    }
+    Ok(evidence)
 }
 
 /// What the protected header says that the payload does not.
@@ -176,6 +207,7 @@ fn encode_payload(claims: &Claims) -> Vec<u8> {
     map.entry(payload::USAGE, |w| w.map(encode_usage(&claims.usage)));
     map.entry(payload::SOFTWARE, |w| w.text(&claims.software));
     map.optional(payload::TRACE_ROOT, claims.trace_root, |w, root| w.bytes(root.as_bytes()));
+    map.optional(payload::SEQUENCE, claims.sequence, Writer::unsigned);
     finish(map)
 }
 
@@ -200,6 +232,7 @@ fn decode_payload(mut reader: Reader<'_>, protected: &Protected) -> Result<Claim
         usage: map.required(payload::USAGE, decode_usage)?,
         software: map.required(payload::SOFTWARE, |r| read_name("software", r, SOFTWARE_BYTES_MAX))?,
         trace_root: map.optional(payload::TRACE_ROOT, |r| r.bytes_exact().map(TraceRoot::from_bytes))?,
+        sequence: map.optional(payload::SEQUENCE, Reader::unsigned)?,
     };
     map.finish()?;
     reader.finish("payload")?;

@@ -1,6 +1,7 @@
 //! What can be wrong, one variant per check, in the order of the checks.
 
 use thiserror::Error;
+use veracity_light::{AnchorError, CborError, EvidenceError, FinalityError};
 
 use crate::{ExecutorId, ModelId, RequestHash, ResponseHash, TraceRoot, Usage};
 
@@ -68,92 +69,9 @@ pub enum DecodeError {
         /// Bytes found.
         found: usize,
     },
-    /// The bytes end inside an item.
-    #[error("{needed} bytes are needed at byte {offset}, only {left} are left")]
-    Truncated {
-        /// Where they are needed.
-        offset: usize,
-        /// How many, as claimed by the item.
-        needed: u64,
-        /// How many there are.
-        left: usize,
-    },
-    /// An item of another type stands here.
-    #[error("expected {expected} at byte {offset}, found {found}")]
-    WrongType {
-        /// Where.
-        offset: usize,
-        /// The type that belongs here.
-        expected: &'static str,
-        /// The type that stands here.
-        found: &'static str,
-    },
-    /// An integer or length is not in its shortest form.
-    #[error("the integer or length at byte {offset} is not in its shortest form")]
-    NotShortest {
-        /// Where.
-        offset: usize,
-    },
-    /// A length is indefinite, or the head of the item is reserved.
-    #[error("the item at byte {offset} has an indefinite length or a reserved head")]
-    Indefinite {
-        /// Where.
-        offset: usize,
-    },
-    /// A text string is not UTF-8.
-    #[error("the text at byte {offset} is not UTF-8")]
-    NotUtf8 {
-        /// Where.
-        offset: usize,
-    },
-    /// A byte string of fixed length has another one.
-    #[error("the byte string at byte {offset} must have {expected} bytes, it has {found}")]
-    WrongLength {
-        /// Where.
-        offset: usize,
-        /// Bytes it must have.
-        expected: usize,
-        /// Bytes it has.
-        found: usize,
-    },
-    /// An array has another number of items.
-    #[error("the array at byte {offset} must have {expected} items, it has {found}")]
-    WrongArray {
-        /// Where.
-        offset: usize,
-        /// Items it must have.
-        expected: u64,
-        /// Items it claims.
-        found: u64,
-    },
-    /// A key is missing from a map.
-    #[error("the {map} lacks key {key}")]
-    MissingKey {
-        /// Which map.
-        map: &'static str,
-        /// Which key.
-        key: u64,
-    },
-    /// A map has a key that does not belong at this place.
-    #[error("key {key} of the {map} at byte {offset} is unknown, repeated or out of order")]
-    UnexpectedKey {
-        /// Which map.
-        map: &'static str,
-        /// Which key.
-        key: u64,
-        /// Where.
-        offset: usize,
-    },
-    /// Bytes follow where a part must end.
-    #[error("{n_bytes} bytes follow the end of the {part} at byte {offset}")]
-    TrailingBytes {
-        /// Which part.
-        part: &'static str,
-        /// Where it should end.
-        offset: usize,
-        /// How many bytes follow.
-        n_bytes: usize,
-    },
+    /// The bytes are not the CBOR that belongs there.
+    #[error(transparent)]
+    Cbor(#[from] CborError),
     /// Another tag than that of COSE_Sign1.
     #[error("a receipt is a COSE_Sign1 with tag {expected}, this has tag {found}")]
     WrongTag {
@@ -192,12 +110,9 @@ pub enum DecodeError {
         /// `iss`.
         found: ExecutorId,
     },
-    /// The unprotected header carries evidence, which version 1 cannot check.
-    #[error("unsupported evidence: header label {label} outside the signature")]
-    UnsupportedEvidence {
-        /// 394.
-        label: i128,
-    },
+    /// The unprotected header carries evidence that is malformed. Offsets in it count from its own first byte.
+    #[error("the evidence is malformed: {0}")]
+    Evidence(#[source] EvidenceError),
     /// The unprotected header carries something else.
     #[error("unknown header label {label} outside the signature")]
     UnknownUnprotected {
@@ -399,6 +314,15 @@ pub enum CheckError {
         /// Re-executed.
         found: Usage,
     },
+    /// `final`: the block of the evidence is not shown to be final.
+    #[error(transparent)]
+    Finality(#[from] FinalityError),
+    /// `anchored`: the receipt has no sequence, so it cannot be anchored anywhere.
+    #[error("the receipt has evidence but no sequence, so it stands in no batch")]
+    NoSequence,
+    /// `anchored`: the block does not anchor the receipt.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
 }
 
 fn json(length: &Option<u64>) -> String {

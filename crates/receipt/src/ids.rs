@@ -74,7 +74,7 @@ id! {
     TraceRoot
 }
 id! {
-    /// Names one receipt: the hash of its encoded bytes. See [`Receipt::id`](crate::Receipt::id).
+    /// Names one receipt: the hash of its encoded bytes, evidence left out. See [`Receipt::id`](crate::Receipt::id).
     ReceiptId
 }
 

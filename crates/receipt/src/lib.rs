@@ -45,7 +45,6 @@
     )
 )]
 
-mod cbor;
 mod claims;
 mod codec;
 mod error;
@@ -67,5 +66,6 @@ pub use key::{ExecutorId, ExecutorKey};
 pub use message::{Request, Response};
 pub use policy::{Materials, Policy, Reexecution, Reexecutor};
 pub use receipt::Receipt;
+pub use veracity_light::{Evidence, NetworkKey};
 pub use verdict::{Check, CheckName, Outcome, Tier, Verdict};
 pub use verify::verify;

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use blake3::Hasher;
+use veracity_light::cbor::to_u64;
 
 use crate::{
     RequestHash, ResponseHash,
-    cbor::to_u64,
     ids::{REQUEST_CONTEXT, RESPONSE_CONTEXT},
 };
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use veracity_light::NetworkKey;
+
 use crate::{CheckName, Claims, ExecutorId, ModelId, ReexecuteError, Request, Response, TraceRoot, Usage};
 
 /// What the verifier has at hand to hold against a receipt. What is missing makes checks SKIP, never PASS.
@@ -83,11 +85,13 @@ pub struct Policy {
     pub tolerance_s: u64,
     /// Who must have signed. Without it `executor` is SKIP: any executor will do.
     pub executor: Option<ExecutorId>,
+    /// The network whose blocks count. Without it `final` and `anchored` are SKIP.
+    pub network_key: Option<NetworkKey>,
     /// Checks that must PASS for the receipt to be verified.
     pub required: Vec<CheckName>,
 }
 
-/// Believes nobody: signature, model, request and the verifier's own re-execution are required. No time, any executor.
+/// Believes nobody: signature, model, request and the verifier's own re-execution are required. No time, any executor, no network.
 impl Default for Policy {
     fn default() -> Self {
         use CheckName::{Execution, Model, Request, Signature};
@@ -95,6 +99,7 @@ impl Default for Policy {
             now: None,
             tolerance_s: 60,
             executor: None,
+            network_key: None,
             required: vec![Signature, Model, Request, Execution],
         }
     }

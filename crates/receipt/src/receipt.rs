@@ -1,7 +1,10 @@
 //! The signed statement: made, encoded, decoded, its signature checked.
 
+use veracity_light::{Evidence, Subject};
+
 use crate::{
-    Claims, ClaimsError, DecodeError, ExecutorId, ExecutorKey, ReceiptId, SignatureError, codec,
+    Claims, ClaimsError, DecodeError, ExecutorId, ExecutorKey, ReceiptId, SignatureError,
+    codec::{self, Decoded},
     ids::RECEIPT_ID_CONTEXT,
 };
 
@@ -11,6 +14,7 @@ pub struct Receipt {
     claims: Claims,
     executor: ExecutorId,
     signature: [u8; 64],
+    evidence: Option<Evidence>,
 }
 
 impl Receipt {
@@ -22,7 +26,7 @@ impl Receipt {
         claims.validate()?;
         let executor = key.executor();
         let signature = key.sign(&codec::signed_bytes(&claims, &executor));
-        Ok(Self { claims, executor, signature })
+        Ok(Self { claims, executor, signature, evidence: None })
     }
 
     /// Reads a receipt. The signature is not checked here.
@@ -30,21 +34,43 @@ impl Receipt {
     /// # Errors
     /// [`DecodeError`] unless the bytes are the one encoding of some receipt of version 1.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (claims, executor, signature) = codec::decode(bytes)?;
-        Ok(Self { claims, executor, signature })
+        let Decoded { claims, executor, signature, evidence } = codec::decode(bytes)?;
+        Ok(Self { claims, executor, signature, evidence })
     }
 
     /// The bytes of this receipt: a tagged COSE_Sign1 (RFC 9052, section 4.2). What [`decode`](Self::decode) accepted
     /// comes back byte for byte.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        codec::encode(&self.claims, &self.executor, &self.signature)
+        codec::encode(&self.claims, &self.executor, &self.signature, self.evidence.as_ref())
     }
 
-    /// The hash of the encoded bytes.
+    /// The hash of the encoded bytes without evidence, so that evidence which comes later leaves the id as it is.
     #[must_use]
     pub fn id(&self) -> ReceiptId {
-        ReceiptId::from_bytes(blake3::derive_key(RECEIPT_ID_CONTEXT, &self.encode()))
+        let bare = codec::encode(&self.claims, &self.executor, &self.signature, None);
+        ReceiptId::from_bytes(blake3::derive_key(RECEIPT_ID_CONTEXT, &bare))
+    }
+
+    /// The same receipt with this evidence, or none, in place of what it carried. The signature does not cover
+    /// evidence: anybody can add it, and it proves itself.
+    #[must_use]
+    pub fn with_evidence(self, evidence: Option<Evidence>) -> Self {
+        Self { evidence, ..self }
+    }
+
+    /// Evidence that the receipt is anchored, if it carries some. True only as far as it is checked.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&Evidence> {
+        self.evidence.as_ref()
+    }
+
+    /// What evidence for this receipt has to show; nothing if it has no sequence.
+    #[must_use]
+    pub fn subject(&self) -> Option<Subject> {
+        let executor = *self.executor.as_bytes();
+        let sequence = self.claims.sequence?;
+        Some(Subject { executor, sequence, receipt_id: *self.id().as_bytes() })
     }
 
     /// What is stated.

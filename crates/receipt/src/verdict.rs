@@ -27,11 +27,15 @@ pub enum CheckName {
     Trace,
     /// That run has the usage that was claimed.
     Usage,
+    /// The block of the evidence is final under the network key.
+    Final,
+    /// That block anchors the receipt at its sequence.
+    Anchored,
 }
 
 impl CheckName {
     /// All checks, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Decode,
         Self::Signature,
         Self::Time,
@@ -42,6 +46,8 @@ impl CheckName {
         Self::Execution,
         Self::Trace,
         Self::Usage,
+        Self::Final,
+        Self::Anchored,
     ];
 
     /// The name in verdicts, JSON and policies.
@@ -58,6 +64,8 @@ impl CheckName {
             Self::Execution => "execution",
             Self::Trace => "trace",
             Self::Usage => "usage",
+            Self::Final => "final",
+            Self::Anchored => "anchored",
         }
     }
 }
@@ -178,7 +186,7 @@ impl Verdict {
         Self { checks, required }
     }
 
-    /// All ten checks, in the order of [`CheckName::ALL`].
+    /// All twelve checks, in the order of [`CheckName::ALL`].
     #[must_use]
     pub fn checks(&self) -> &[Check] {
         &self.checks

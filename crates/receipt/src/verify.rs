@@ -1,9 +1,11 @@
 //! The checks, in the order of the specification (section 6). Each step is a function from what it looks at to an
 //! outcome; [`verify`] only lines them up.
 
+use veracity_light::{NetworkKey, cbor::to_u64};
+
 use crate::{
     Check, CheckError, CheckName, Claims, Materials, ModelId, Outcome, Policy, Receipt, ReexecuteError,
-    Reexecution, Request, Response, Usage, Verdict, cbor::to_u64,
+    Reexecution, Request, Response, Usage, Verdict,
 };
 
 /// Decodes a receipt and holds it against the materials under a policy.
@@ -26,7 +28,7 @@ pub fn verify(bytes: &[u8], materials: &Materials<'_>, policy: &Policy) -> Verdi
     Verdict::new(checks, policy.required.clone())
 }
 
-fn check_receipt(receipt: &Receipt, materials: &Materials<'_>, policy: &Policy) -> [Outcome; 10] {
+fn check_receipt(receipt: &Receipt, materials: &Materials<'_>, policy: &Policy) -> [Outcome; 12] {
     let claims = receipt.claims();
     let decode = Outcome::Pass(format!("receipt {} of version {}", receipt.id(), crate::VERSION));
     let signature = check_signature(receipt);
@@ -45,7 +47,13 @@ fn check_receipt(receipt: &Receipt, materials: &Materials<'_>, policy: &Policy) 
         Err(skip("needs signature, model and request to pass, and no failure before"))
     };
     let [execution, trace, usage] = check_run(claims, run);
-    [decode, signature, time, executor, model, request, response, execution, trace, usage]
+    let is_final = if signature.is_pass() {
+        check_final(receipt, policy.network_key.as_ref())
+    } else {
+        skip("needs signature to pass")
+    };
+    let anchored = check_anchored(receipt, &is_final);
+    [decode, signature, time, executor, model, request, response, execution, trace, usage, is_final, anchored]
 }
 
 fn check_signature(receipt: &Receipt) -> Outcome {
@@ -201,6 +209,33 @@ fn check_usage(claims: &Claims, run: &Reexecution) -> Outcome {
         return skip("the re-execution did not count multiply-accumulates");
     }
     Outcome::Fail(CheckError::UsageMismatch { expected, found })
+}
+
+fn check_final(receipt: &Receipt, key: Option<&NetworkKey>) -> Outcome {
+    let Some(key) = key else { return skip("the policy gives no network key") };
+    let Some(evidence) = receipt.evidence() else { return skip("the receipt carries no evidence") };
+    match evidence.verify_finality(key) {
+        Ok(block) => Outcome::Pass(format!(
+            "block {} of time {}, certified with block {} in {}: {}",
+            block.height, block.time, block.certified_height, block.round, block.hash
+        )),
+        Err(error) => Outcome::Fail(error.into()),
+    }
+}
+
+/// Without a final block, the evidence is about a block that anybody could have made up.
+fn check_anchored(receipt: &Receipt, is_final: &Outcome) -> Outcome {
+    let Some(evidence) = receipt.evidence().filter(|_| is_final.is_pass()) else {
+        return skip("needs evidence of a final block");
+    };
+    let Some(subject) = receipt.subject() else { return Outcome::Fail(CheckError::NoSequence) };
+    match evidence.verify_anchor(&subject) {
+        Ok(anchor) => Outcome::Pass(format!(
+            "sequence {} is place {} of batch {} in block {}",
+            subject.sequence, anchor.index, anchor.batch, anchor.height
+        )),
+        Err(error) => Outcome::Fail(error.into()),
+    }
 }
 
 fn skip(reason: &str) -> Outcome {

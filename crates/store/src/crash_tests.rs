@@ -26,14 +26,14 @@ enum Node {
 
 /// What a disk holds, kept up with each step.
 #[derive(Debug)]
-struct Image {
+pub(crate) struct Image {
     root: PathBuf,
     /// The first is the root; nothing is ever removed.
     nodes: Vec<Node>,
 }
 
 impl Image {
-    fn new(root: PathBuf) -> Self {
+    pub(crate) fn new(root: PathBuf) -> Self {
         Self { root, nodes: vec![Node::Folder { live: BTreeMap::new(), synced: BTreeMap::new() }] }
     }
 
@@ -67,13 +67,13 @@ impl Image {
         entries.remove(&name).unwrap()
     }
 
-    fn apply(&mut self, step: &Step) {
+    pub(crate) fn apply(&mut self, step: &Step) {
         match step {
             Step::CreateDir(path) => {
                 self.create(path, Node::Folder { live: BTreeMap::new(), synced: BTreeMap::new() });
             }
             Step::CreateFile(path) => self.create(path, Node::File { synced: Vec::new() }),
-            Step::Append(_) => {}
+            Step::Append(_) | Step::WriteAt(_) => {}
             Step::SyncFile(path) => {
                 let file = self.find(path);
                 self.nodes[file] = Node::File { synced: fs::read(path).unwrap() };
@@ -95,7 +95,7 @@ impl Image {
     }
 
     /// Writes what power loss leaves: either no entry that was not synced, or all entries, but no unsynced content.
-    fn write(&self, eager: bool, target: &Path) {
+    pub(crate) fn write(&self, eager: bool, target: &Path) {
         self.write_node(0, eager, target);
         set_key_mode(target);
     }

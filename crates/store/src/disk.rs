@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bao_tree::io::sync::WriteAt as _;
+
 use crate::StoreError;
 
 /// A change to the disk that is about to be made.
@@ -17,6 +19,8 @@ pub(crate) enum Step {
     /// Create a file, or empty the one that is there.
     CreateFile(PathBuf),
     Append(PathBuf),
+    /// Overwrite a part of a file, or change its length.
+    WriteAt(PathBuf),
     SyncFile(PathBuf),
     SyncDir(PathBuf),
     Rename(PathBuf, PathBuf),
@@ -47,13 +51,13 @@ impl Disk {
     }
 
     #[cfg(test)]
-    fn step(&self, step: &Step) -> std::io::Result<()> {
+    pub(crate) fn step(&self, step: &Step) -> std::io::Result<()> {
         self.hook.as_ref().map_or(Ok(()), |hook| hook(step))
     }
 
     #[cfg(not(test))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "tests cut here")]
-    fn step(&self, _: &Step) -> std::io::Result<()> {
+    pub(crate) fn step(&self, _: &Step) -> std::io::Result<()> {
         Ok(())
     }
 
@@ -84,6 +88,23 @@ impl Disk {
             options.open(&path)
         };
         let file = create().map_err(StoreError::io("create", &path))?;
+        Ok(DiskFile { disk: self, path, file })
+    }
+
+    /// Opens a file of `size_bytes` for reading and writing anywhere; what it lacks is filled with a hole.
+    pub(crate) fn open_sized(&self, path: PathBuf, size_bytes: u64) -> Result<DiskFile<'_>, StoreError> {
+        let open = || {
+            if !path.exists() {
+                self.step(&Step::CreateFile(path.clone()))?;
+            }
+            let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+            if file.metadata()?.len() != size_bytes {
+                self.step(&Step::WriteAt(path.clone()))?;
+                file.set_len(size_bytes)?;
+            }
+            Ok(file)
+        };
+        let file = open().map_err(StoreError::io("open", &path))?;
         Ok(DiskFile { disk: self, path, file })
     }
 
@@ -143,6 +164,23 @@ impl DiskFile<'_> {
             self.file.write_all(bytes)
         };
         write().map_err(StoreError::io("write", &self.path))
+    }
+
+    /// Overwrites what is at `offset`; several threads may do so at different places.
+    pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let write = || {
+            self.disk.step(&Step::WriteAt(self.path.clone()))?;
+            self.file.try_clone()?.write_all_at(offset, bytes)
+        };
+        write().map_err(StoreError::io("write", &self.path))
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn sync(&self) -> Result<(), StoreError> {

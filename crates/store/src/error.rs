@@ -191,3 +191,127 @@ pub enum ReceiptLogError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// Why groups of a model cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupsError {
+    /// The part has no such groups, or they are too many at once.
+    #[error(
+        "{count} groups from {first} are asked for; this part has {group_count}, and an answer 1 to {}",
+        crate::GROUPS_MAX
+    )]
+    Range {
+        /// First group.
+        first: u64,
+        /// Number of groups.
+        count: u64,
+        /// Groups of the part.
+        group_count: u64,
+    },
+    /// The hashes between root and groups were not made yet.
+    #[error("model {id} was not prepared for hosting; offer it first")]
+    NoHashes {
+        /// The model.
+        id: ModelId,
+    },
+    /// The part or its hashes are not what was written.
+    #[error("{} or its hashes are damaged from byte {offset}; nothing of it was returned", path.display())]
+    Damaged {
+        /// The part.
+        path: PathBuf,
+        /// First byte of the node that does not fit.
+        offset: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a fetch cannot begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PartialError {
+    /// A part is larger than any disk.
+    #[error("the manifest announces a part of {size_bytes} bytes, at most {size_bytes_max} are possible")]
+    TooLarge {
+        /// What the manifest says.
+        size_bytes: u64,
+        /// Most that is possible.
+        size_bytes_max: u64,
+    },
+    /// The model is being fetched already.
+    #[error("model {id} is being fetched by another process; wait for it or stop it")]
+    InUse {
+        /// The model.
+        id: ModelId,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why groups were not, or not all, received.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// The bytes are not those of the model.
+    #[error("the bytes from {offset} on are not those of the model")]
+    WrongBytes {
+        /// First byte of the part below the node that does not fit.
+        offset: u64,
+    },
+    /// The bytes end early.
+    #[error("the bytes end at {offset}, before the range does")]
+    Truncated {
+        /// First byte of the part that is missing.
+        offset: u64,
+    },
+    /// Bytes follow the range.
+    #[error("bytes follow the range that was asked for")]
+    TooLong,
+    /// The source of the bytes failed.
+    #[error("cannot read on: {0}")]
+    Source(#[source] io::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why the index of hosted models cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostedError {
+    /// Another process hosts from this store.
+    #[error("another process hosts the models of {}; stop it or use another folder", path.display())]
+    InUse {
+        /// The index's folder.
+        path: PathBuf,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a sequence was not issued, or is not found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SequenceError {
+    /// A sequence could not be made durable, so what the disk holds is unknown.
+    #[error("an earlier sequence could not be made durable in {}; check the disk and start again", path.display())]
+    Broken {
+        /// Folder of the sequences.
+        path: PathBuf,
+    },
+    /// No receipt has this sequence, or its segment was pruned.
+    #[error("sequence {sequence} is not here: {issued} are issued, and the oldest may be pruned")]
+    Unknown {
+        /// What was asked for.
+        sequence: u64,
+        /// Sequences issued so far.
+        issued: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -7,16 +7,27 @@
 
 mod disk;
 mod error;
+mod groups;
+mod hosted;
 mod key;
 mod lock;
 mod name;
+mod partial;
 mod put;
 mod receipts;
+mod sequence;
 mod store;
 
-pub use error::{KeyError, NameError, PutError, ReceiptLogError, StoreError};
+pub use error::{
+    GroupsError, HostedError, KeyError, NameError, PartialError, PutError, ReceiptLogError, ReceiveError,
+    SequenceError, StoreError,
+};
+pub use groups::{GROUP_BYTES, GROUPS_MAX, PartName, encoded_bytes, group_count};
+pub use hosted::{Hosted, HostedKind, HostedLock};
 pub use name::Name;
+pub use partial::{Partial, PartialPart};
 pub use receipts::{ReceiptLimits, ReceiptLog};
+pub use sequence::SequenceLog;
 pub use store::{Entry, Removed, Store};
 
 #[cfg(test)]
@@ -24,3 +35,7 @@ mod crash_tests;
 #[cfg(test)]
 #[path = "../tests/it/fixture.rs"]
 mod fixture;
+#[cfg(test)]
+mod hosting_crash_tests;
+#[cfg(test)]
+mod sequence_crash_tests;

@@ -9,7 +9,11 @@ use veracity_graph::{
     Bundle, BundleHeader, DecodeError, DecodeLimits, Digest, Graph, Manifest, Model, ModelId, Part,
 };
 
-use crate::{PutError, Store, StoreError, lock::Scratch, store::report_bytes};
+use crate::{
+    PutError, Store, StoreError,
+    lock::{Exclusive, Scratch},
+    store::report_bytes,
+};
 
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -97,20 +101,33 @@ impl Store {
         }
         self.disk.sync_dir(&dir)?;
         let lock = self.exclusive()?;
-        let target = self.model_dir(&id);
-        if self.contains(&id) {
-            if self.get(&id).is_ok() {
-                return match report {
-                    Some(report) => self.replace_report(&lock, scratch, &id, report).map(|()| id),
-                    None => Ok(id),
-                };
+        let placed = self.place(&lock, &id, &dir, &scratch.path.join("corrupt"))?;
+        match report {
+            Some(report) if !placed => self.replace_report(&lock, scratch, &id, report).map(|()| id),
+            _ => Ok(id),
+        }
+    }
+
+    /// Renames a complete, synced folder to the model's place, unless a sound copy is there. A corrupt copy goes to
+    /// `aside`. Tells whether the folder was renamed.
+    pub(crate) fn place(
+        &self,
+        _: &Exclusive,
+        id: &ModelId,
+        dir: &Path,
+        aside: &Path,
+    ) -> Result<bool, StoreError> {
+        let target = self.model_dir(id);
+        if self.contains(id) {
+            if self.get(id).is_ok() {
+                return Ok(false);
             }
             tracing::warn!(model = %id, "store.put: a corrupt copy is replaced");
-            self.disk.rename(&target, &scratch.path.join("corrupt"))?;
+            self.disk.rename(&target, aside)?;
         }
-        self.disk.rename(&dir, &target)?;
+        self.disk.rename(dir, &target)?;
         self.disk.sync_dir(&self.root().join("models"))?;
-        Ok(id)
+        Ok(true)
     }
 }
 

@@ -371,7 +371,7 @@ impl Store {
     }
 
     /// A missing file of a model that is there is damage; of one that is gone it is just that.
-    fn read_error(&self, id: &ModelId, path: PathBuf, error: io::Error) -> StoreError {
+    pub(crate) fn read_error(&self, id: &ModelId, path: PathBuf, error: io::Error) -> StoreError {
         match error.kind() {
             io::ErrorKind::NotFound if !self.contains(id) => {
                 StoreError::NotFound { reference: id.to_string() }

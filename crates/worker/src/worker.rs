@@ -13,13 +13,14 @@ pub struct Worker {
     trace: bool,
 }
 
-/// An answer with its receipt.
+/// An answer whose receipt is not signed yet, because signing takes a sequence, and a sequence must be kept before the
+/// receipt leaves the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inference {
     /// The response.
     pub response: ResponseBytes,
-    /// The signed statement about request and response.
-    pub receipt: Receipt,
+    /// What the receipt will state about request and response, still without a sequence. Signing them does not fail.
+    pub claims: Claims,
 }
 
 impl Worker {
@@ -36,10 +37,10 @@ impl Worker {
         self.key.executor()
     }
 
-    /// Runs a request and signs the receipt. `issued_at` is the time in Unix seconds.
+    /// Runs a request. `issued_at` is the time in Unix seconds. [`sign`](Self::sign) makes the receipt.
     ///
     /// # Errors
-    /// A [`RequestError`]; nothing is signed then.
+    /// A [`RequestError`]; there is nothing to sign then.
     pub fn infer(
         &self,
         loaded: &LoadedModel,
@@ -56,7 +57,16 @@ impl Worker {
         };
         let model_id = ModelId::from_bytes(loaded.id().0.0);
         let claims = Claims::new(model_id, request, &answer.response.as_response(), &run);
-        let receipt = Receipt::sign(claims, &self.key)?;
-        Ok(Inference { response: answer.response, receipt })
+        claims.validate()?;
+        Ok(Inference { response: answer.response, claims })
+    }
+
+    /// Signs claims as the receipt number `sequence` of this executor. The caller makes sure that no other receipt ever
+    /// gets this number: it draws it and signs in one step, as `SequenceLog::issue` of the store does.
+    ///
+    /// # Errors
+    /// [`RequestError::Claims`] for claims that break a rule; those of [`infer`](Self::infer) do not.
+    pub fn sign(&self, claims: Claims, sequence: u64) -> Result<Receipt, RequestError> {
+        Ok(Receipt::sign(Claims { sequence: Some(sequence), ..claims }, &self.key)?)
     }
 }

@@ -3,6 +3,7 @@ use std::{path::PathBuf, time::Instant};
 use clap::Args;
 use veracity_graph::Array;
 use veracity_receipt::{Receipt, Request};
+use veracity_store::SequenceError;
 use veracity_worker::{
     Inference, Limits, LoadedModel, RequestError, ResponseBytes, Worker, protocol::PROTOCOL,
 };
@@ -116,10 +117,39 @@ fn answer(
             .map_err(|e| request_failure(&e, args))?;
         return Ok(Answer { response: answer.response, receipt: None });
     }
-    let key = data::executor_key(&data::open_store(global)?)?;
-    let inference = Worker::new(key, limits, true).infer(loaded, request, words::now());
-    let Inference { response, receipt } = inference.map_err(|e| request_failure(&e, args))?;
+    let store = data::open_store(global)?;
+    let worker = Worker::new(data::executor_key(&store)?, limits, true);
+    let inference = worker.infer(loaded, request, words::now());
+    let Inference { response, claims } = inference.map_err(|e| request_failure(&e, args))?;
+    let sequences = store.sequence_log(worker.executor().as_bytes()).map_err(|e| data::store_failure(&e))?;
+    let receipt = sequences.issue(|sequence| {
+        let receipt = worker.sign(claims, sequence)?;
+        let id = *receipt.id().as_bytes();
+        Ok((receipt, id))
+    });
+    let receipt = receipt.map_err(|error| match error {
+        SignError::Request(error) => request_failure(&error, args),
+        SignError::Sequence(error) => data::sequence_failure(&error),
+    })?;
     Ok(Answer { response, receipt: Some(receipt) })
+}
+
+/// Why there is no receipt.
+enum SignError {
+    Request(RequestError),
+    Sequence(SequenceError),
+}
+
+impl From<RequestError> for SignError {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<SequenceError> for SignError {
+    fn from(error: SequenceError) -> Self {
+        Self::Sequence(error)
+    }
 }
 
 fn request_failure(error: &RequestError, args: &RunArgs) -> Failure {

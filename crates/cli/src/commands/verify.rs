@@ -1,7 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use veracity_receipt::{Claims, ExecutorId, Materials, Policy, RECEIPT_BYTES_MAX, Receipt, Reexecutor};
+use veracity_light::{EVIDENCE_BYTES_MAX, Evidence, KeyError};
+use veracity_receipt::{
+    CheckName, Claims, ExecutorId, Materials, NetworkKey, Policy, RECEIPT_BYTES_MAX, Receipt, Reexecutor,
+};
 use veracity_worker::{Auditor, Limits, LoadedModel};
 
 use crate::{
@@ -22,15 +25,20 @@ Examples:
   veracity verify r.cose
   veracity verify r.cose --request sent.bin --response got.bin
   veracity verify r.cose --model net.vmodel --json
+  veracity verify r.cose --network-key key.hex
 
 A receipt is verified when no check FAILs and signature, model, request and execution PASS; a SKIP never counts as a \
 PASS, and the conclusion names what was skipped. Without --model the model is taken from the store by the id in the \
-receipt; the line `model` says which names it has there. Without --executor anyone may have signed.
+receipt; the line `model` says which names it has there. Without --executor anyone may have signed. With --network-key \
+the receipt must also be anchored in a block that the validators of that network finalized: final and anchored must PASS.
 
 Exit status: 0 verified, 1 not verified, 2 bad input.";
 
 /// Bodies of up to this many bytes are read even if the receipt claims fewer, so that the verdict names both hashes.
 const BODY_BYTES_UNCLAIMED: u64 = 64 << 20;
+
+/// A file with a network key has 192 digits and a newline.
+const NETWORK_KEY_FILE_BYTES_MAX: u64 = 1024;
 
 /// Check a receipt offline: believe nobody, run the model again, compare every bit.
 #[derive(Debug, Args)]
@@ -50,6 +58,12 @@ pub(crate) struct VerifyArgs {
     /// Executor that must have signed, 64 hex digits [default: anyone].
     #[arg(long, value_name = "ID")]
     executor: Option<ExecutorId>,
+    /// Key of the network in whose blocks the receipt must be anchored: 192 hex digits, or a file with them.
+    #[arg(long, value_name = "FILE|HEX")]
+    network_key: Option<String>,
+    /// Evidence that it is anchored, if the receipt does not carry it.
+    #[arg(long, value_name = "FILE")]
+    evidence: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -57,8 +71,14 @@ pub(crate) struct VerifyArgs {
 /// Runs `veracity verify`; `false` if the receipt is not verified.
 pub(crate) fn execute(args: &VerifyArgs, global: &Global, out: Output) -> Result<bool, Failure> {
     // At most one byte more than receipts have: a larger file is refused by its verdict, not read.
-    let receipt = files::read_start(&args.receipt, RECEIPT_BYTES_MAX as u64 + 1)?;
-    let decoded = Receipt::decode(&receipt).ok();
+    let mut receipt = files::read_start(&args.receipt, RECEIPT_BYTES_MAX as u64 + 1)?;
+    let mut decoded = Receipt::decode(&receipt).ok();
+    if let Some(path) = &args.evidence {
+        let evidence = evidence(path)?;
+        decoded = decoded.map(|receipt| receipt.with_evidence(Some(evidence)));
+        receipt = decoded.as_ref().map_or(receipt, Receipt::encode);
+    }
+    let network_key = args.network_key.as_deref().map(network_key).transpose()?;
     let usage = decoded.as_ref().map(|receipt| receipt.claims().usage);
     let body = |named: &Option<PathBuf>, kind, claimed: Option<u64>| {
         body(named.as_deref(), &args.receipt, kind, claimed.unwrap_or(0).max(BODY_BYTES_UNCLAIMED))
@@ -67,14 +87,15 @@ pub(crate) fn execute(args: &VerifyArgs, global: &Global, out: Output) -> Result
     let response = body(&args.response, "response", usage.map(|usage| usage.output_bytes))?;
     let progress = Progress::new(out.is_json(), "running the model again", Unit::Steps);
     let model = model(args, decoded.as_ref(), global)?;
-    let evidence = Evidence {
+    let case = Case {
         receipt: &receipt,
         request: request.as_deref(),
         response: response.as_deref(),
         model: model.as_ref(),
         executor: args.executor,
+        network_key: network_key.as_ref(),
     };
-    let mut judgement = judge(evidence);
+    let mut judgement = judge(case);
     drop(progress);
     if let Some((names, namesake)) = decoded.and_then(|receipt| local_names(receipt.claims(), global)) {
         judgement.name_model(names, namesake);
@@ -85,7 +106,7 @@ pub(crate) fn execute(args: &VerifyArgs, global: &Global, out: Output) -> Result
 
 /// What is held against each other.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Evidence<'a> {
+pub(crate) struct Case<'a> {
     /// The receipt.
     pub(crate) receipt: &'a [u8],
     /// Body of the request.
@@ -96,24 +117,56 @@ pub(crate) struct Evidence<'a> {
     pub(crate) model: Option<&'a LoadedModel>,
     /// Who must have signed.
     pub(crate) executor: Option<ExecutorId>,
+    /// The network in whose blocks it must be anchored.
+    pub(crate) network_key: Option<&'a NetworkKey>,
 }
 
-/// Holds the evidence against each other and against a new run of the model.
-pub(crate) fn judge(evidence: Evidence<'_>) -> Judgement {
-    let receipt = Receipt::decode(evidence.receipt).ok();
+/// Holds all of it against each other and against a new run of the model.
+pub(crate) fn judge(case: Case<'_>) -> Judgement {
+    let receipt = Receipt::decode(case.receipt).ok();
     let claims = receipt.as_ref().map(Receipt::claims);
     // It is the user's own machine and time: no limit but memory.
     let limits = Limits { samples_max: usize::MAX };
-    let auditor = evidence.model.map(|loaded| Auditor { loaded, limits });
+    let auditor = case.model.map(|loaded| Auditor { loaded, limits });
     let materials = Materials {
         model_id: auditor.as_ref().map(Reexecutor::model_id),
-        request: claims.zip(evidence.request).map(|(claims, body)| claims.request(body)),
-        response: claims.zip(evidence.response).map(|(claims, body)| claims.response(body)),
+        request: claims.zip(case.request).map(|(claims, body)| claims.request(body)),
+        response: claims.zip(case.response).map(|(claims, body)| claims.response(body)),
         reexecutor: auditor.as_ref().map(|auditor| auditor as &dyn Reexecutor),
     };
-    let policy = Policy { now: Some(words::now()), executor: evidence.executor, ..Policy::default() };
-    let verdict = veracity_receipt::verify(evidence.receipt, &materials, &policy);
+    let mut policy = Policy {
+        now: Some(words::now()),
+        executor: case.executor,
+        network_key: case.network_key.cloned(),
+        ..Policy::default()
+    };
+    if policy.network_key.is_some() {
+        policy.required.extend([CheckName::Final, CheckName::Anchored]);
+    }
+    let verdict = veracity_receipt::verify(case.receipt, &materials, &policy);
     Judgement::new(&verdict, receipt.as_ref())
+}
+
+/// The evidence in a file.
+fn evidence(path: &Path) -> Result<Evidence, Failure> {
+    let bytes = files::read(path, EVIDENCE_BYTES_MAX as u64)?;
+    Evidence::decode(&bytes).map_err(|error| {
+        let message = format!("{} is no evidence: {error}", path.display());
+        Failure::input("evidence_malformed", message, "get it again from a node of the network")
+    })
+}
+
+/// The key in a file, or the one that these digits are.
+fn network_key(given: &str) -> Result<NetworkKey, Failure> {
+    let path = Path::new(given);
+    let text = match path.is_file() {
+        true => String::from_utf8_lossy(&files::read(path, NETWORK_KEY_FILE_BYTES_MAX)?).into_owned(),
+        false => given.to_owned(),
+    };
+    text.parse().map_err(|error: KeyError| {
+        let fix = "give the 192 hex digits of the network's key, or a file with them";
+        Failure::input("network_key_malformed", error, fix)
+    })
 }
 
 /// The body in the file that was named, or in the one beside the receipt if it is there.

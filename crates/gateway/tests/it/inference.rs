@@ -1,5 +1,5 @@
 use veracity_engine::Options;
-use veracity_receipt::{CheckName, Materials, Policy, Request, Response, verify};
+use veracity_receipt::{CheckName, Materials, Policy, Receipt, Request, Response, verify};
 use veracity_store::ReceiptLimits;
 use veracity_worker::{Auditor, LoadedModel, protocol::PROTOCOL};
 
@@ -118,6 +118,31 @@ fn receipts_survive_a_restart_and_are_bounded() {
         assert_eq!(server.infer(&[], body.as_bytes()).status, 200);
     }
     assert_eq!(server.get(&format!("/v1/receipts/{id}")).code(), (404, "receipt_not_found".to_owned()));
+}
+
+/// Numbers come without gaps and none twice, from many clients at once and after a restart.
+#[test]
+fn receipts_are_numbered() {
+    let sequence = |server: &Server| {
+        let reply = server.infer(&[("x-receipt", "inline")], JSON.as_bytes());
+        let receipt = Receipt::decode(&decode_base64(reply.header("x-receipt").unwrap())).unwrap();
+        receipt.claims().sequence.unwrap()
+    };
+    let mut seen = Vec::new();
+    let mut server = Server::start(config());
+    for _ in 0..2 {
+        let clients: Vec<u64> = std::thread::scope(|scope| {
+            let client = || scope.spawn(|| (0..10).map(|_| sequence(&server)).collect::<Vec<_>>());
+            let clients: Vec<_> = (0..4).map(|_| client()).collect();
+            clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+        });
+        seen.extend(clients);
+        // A refused request takes no number.
+        assert_eq!(server.infer(&[], b"{}").status, 400);
+        server = Server::start_in(server.stop(), config());
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..80).collect::<Vec<_>>());
 }
 
 #[test]

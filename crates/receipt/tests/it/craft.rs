@@ -34,7 +34,10 @@ impl Craft {
                 (3, Some("application/vnd.veracity.receipt+cbor".into())),
                 (4, Some(bytes(executor.as_bytes()))),
             ]),
-            unprotected: vec![],
+            unprotected: entries([(
+                394,
+                receipt.evidence().map(|evidence| Value::Array(vec![bytes(&evidence.encode())])),
+            )]),
             parameters: entries([
                 (1, Some(parameters.protocol.clone().into())),
                 (2, Some(parameters.model_name.clone().into())),
@@ -56,6 +59,7 @@ impl Craft {
                 (6, Some(Value::Null)),
                 (7, Some(claims.software.clone().into())),
                 (8, claims.trace_root.map(|root| bytes(root.as_bytes()))),
+                (9, claims.sequence.map(Value::from)),
             ]),
             signature: receipt.signature().to_vec(),
         }

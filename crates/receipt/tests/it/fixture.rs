@@ -3,8 +3,8 @@
 use std::cell::Cell;
 
 use veracity_receipt::{
-    Claims, ExecutorKey, Materials, ModelId, Receipt, ReexecuteError, Reexecution, Reexecutor, Request,
-    Response, Run, TraceRoot, Usage,
+    Claims, ExecutorKey, Materials, ModelId, NetworkKey, Receipt, ReexecuteError, Reexecution, Reexecutor,
+    Request, Response, Run, TraceRoot, Usage,
 };
 
 pub(crate) const ISSUED_AT: u64 = 1_795_000_000;
@@ -36,7 +36,7 @@ pub(crate) fn key() -> ExecutorKey {
 }
 
 pub(crate) fn claims() -> Claims {
-    Claims::new(MODEL_ID, &REQUEST, &RESPONSE, &RUN)
+    Claims { sequence: Some(41), ..Claims::new(MODEL_ID, &REQUEST, &RESPONSE, &RUN) }
 }
 
 /// A receipt with every optional field.
@@ -48,6 +48,15 @@ pub(crate) fn receipt() -> Receipt {
 pub(crate) fn small_receipt() -> Receipt {
     let request = Request { json_length: None, ..REQUEST };
     sign(Claims::new(MODEL_ID, &request, &RESPONSE, &Run { macs: None, trace_root: None, ..RUN }))
+}
+
+/// [`receipt`] with evidence under [`network_key`], whose certificate Commonware made.
+pub(crate) fn anchored_receipt() -> Receipt {
+    Receipt::decode(include_bytes!("../../testdata/v1-anchored.cbor")).unwrap()
+}
+
+pub(crate) fn network_key() -> NetworkKey {
+    include_str!("../../testdata/network-key.hex").parse().unwrap()
 }
 
 pub(crate) fn sign(claims: Claims) -> Receipt {

@@ -2,8 +2,8 @@
 //! `testdata/README.md`.
 
 use veracity_receipt::{
-    Claims, Materials, ModelId, Parameters, Policy, Receipt, Request, Response, Tier, TraceRoot, Usage,
-    verify,
+    CheckName, Claims, Materials, ModelId, Parameters, Policy, Receipt, Request, Response, Tier, TraceRoot,
+    Usage, verify,
 };
 
 use crate::fixture::{MODEL_ID, Rerun, key, run, sign};
@@ -13,6 +13,8 @@ const SMALL: &[u8] = include_bytes!("../../testdata/v1-small.cbor");
 const REQUEST: &[u8] = include_bytes!("../../testdata/request.bin");
 const RESPONSE: &[u8] = include_bytes!("../../testdata/response.bin");
 const EXECUTOR: &str = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
+
+const ANCHORED_ID: &str = "07dc39c38a02c8b166db9176d681cc573927599f2c19e9759b719c72256c04dd";
 
 fn claims_of_full() -> Claims {
     Claims {
@@ -29,6 +31,7 @@ fn claims_of_full() -> Claims {
         usage: Usage { samples: 1, input_bytes: 83, output_bytes: 60, macs: Some(7_850) },
         software: "veracity/0.1.0".to_owned(),
         trace_root: Some(TraceRoot::from_bytes([0x7a; 32])),
+        sequence: None,
     }
 }
 
@@ -73,6 +76,21 @@ fn version_1_receipts_verify() {
         assert!(verdict.verified(), "{verdict}");
         assert_eq!(verdict.tier(), Some(Tier::Signed));
     }
+}
+
+#[test]
+fn version_1_evidence_verifies() {
+    let anchored = include_bytes!("../../testdata/v1-anchored.cbor");
+    let policy = Policy {
+        network_key: Some(include_str!("../../testdata/network-key.hex").parse().unwrap()),
+        required: vec![CheckName::Signature, CheckName::Final, CheckName::Anchored],
+        ..Policy::default()
+    };
+    let verdict = verify(anchored, &Materials::default(), &policy);
+    assert!(verdict.verified(), "{verdict}");
+    let receipt = Receipt::decode(anchored).unwrap();
+    assert_eq!(receipt.id().to_string(), ANCHORED_ID);
+    assert_eq!(receipt.encode(), anchored);
 }
 
 #[test]

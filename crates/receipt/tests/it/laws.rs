@@ -37,6 +37,7 @@ prop_compose! {
         issued_at in (any::<u64>(), 0_u32..64).prop_map(|(time, shift)| time >> shift),
         hashes in any::<[[u8; 32]; 3]>(),
         trace_root in any::<Option<[u8; 32]>>(),
+        sequence in any::<Option<u64>>(),
         software in "[!-~]{1,64}",
     ) -> Claims {
         Claims {
@@ -48,6 +49,7 @@ prop_compose! {
             usage,
             software,
             trace_root: trace_root.map(TraceRoot::from_bytes),
+            sequence,
         }
     }
 }

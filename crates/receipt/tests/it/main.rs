@@ -1,5 +1,6 @@
 //! Tests of receipts from the outside: the wire format, its refusals, and verdicts.
 
+mod anchoring;
 mod cose;
 mod craft;
 mod decode;

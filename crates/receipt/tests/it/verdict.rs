@@ -9,13 +9,14 @@ use crate::fixture::{
     ISSUED_AT, MODEL_ID, REQUEST, RESPONSE, Rerun, claims, key, materials, receipt, run, sign, small_receipt,
 };
 
-/// A policy that checks everything there is and requires all of it.
+/// A policy that checks everything but the chain and requires all of it; `anchoring.rs` checks the chain.
 pub(crate) fn strict() -> Policy {
     Policy {
         now: Some(ISSUED_AT + 5),
         tolerance_s: 60,
         executor: Some(key().executor()),
-        required: CheckName::ALL.to_vec(),
+        network_key: None,
+        required: CheckName::ALL[..10].to_vec(),
     }
 }
 
@@ -52,12 +53,14 @@ fn all_checks_pass_on_a_good_receipt() {
         "PASS  execution  re-executed, the same 60 bytes".to_owned(),
         format!("PASS  trace      {}", "7a".repeat(32)),
         "PASS  usage      samples 1, bytes in 83, bytes out 60, macs 7850".to_owned(),
-        "VERIFIED (tier: signed)".to_owned(),
+        "SKIP  final      the policy gives no network key".to_owned(),
+        "SKIP  anchored   needs evidence of a final block".to_owned(),
+        "VERIFIED (tier: signed), except what was skipped: final, anchored".to_owned(),
     ];
     assert_eq!(verdict.to_string(), expected.join("\n"));
     assert!(verdict.verified());
     assert_eq!(verdict.tier(), Some(Tier::Signed));
-    assert_eq!(verdict.required(), CheckName::ALL);
+    assert_eq!(verdict.required(), &CheckName::ALL[..10]);
 }
 
 #[test]
@@ -70,7 +73,7 @@ fn names_come_in_order() {
 #[test]
 fn without_materials_nothing_but_the_signature_is_checked() {
     let verdict = verify(&receipt().encode(), &Materials::default(), &Policy::default());
-    assert_eq!(labels(&verdict), "PPSSSSSSSS");
+    assert_eq!(labels(&verdict), "PPSSSSSSSSSS");
     assert_eq!((verdict.verified(), verdict.tier()), (false, None), "no label where something is unmet");
     let unmet: Vec<_> = verdict.unmet().collect();
     assert_eq!(unmet, [CheckName::Model, CheckName::Request, CheckName::Execution]);
@@ -83,19 +86,19 @@ fn a_skip_never_counts_as_a_pass() {
     let rerun = Rerun::honest();
     let all = materials(&rerun);
     let cases = [
-        (Materials { request: None, ..all }, strict(), "PPPPPSPSSS"),
-        (Materials { response: None, ..all }, strict(), "PPPPPPSPPP"),
-        (Materials { reexecutor: None, ..all }, strict(), "PPPPPPPSSS"),
-        (Materials { reexecutor: None, model_id: None, ..all }, strict(), "PPPPSPPSSS"),
-        (all, Policy { now: None, ..strict() }, "PPSPPPPPPP"),
-        (all, Policy { executor: None, ..strict() }, "PPPSPPPPPP"),
+        (Materials { request: None, ..all }, strict(), "PPPPPSPSSSSS"),
+        (Materials { response: None, ..all }, strict(), "PPPPPPSPPPSS"),
+        (Materials { reexecutor: None, ..all }, strict(), "PPPPPPPSSSSS"),
+        (Materials { reexecutor: None, model_id: None, ..all }, strict(), "PPPPSPPSSSSS"),
+        (all, Policy { now: None, ..strict() }, "PPSPPPPPPPSS"),
+        (all, Policy { executor: None, ..strict() }, "PPPSPPPPPPSS"),
     ];
     for (materials, policy, expected) in cases {
         let verdict = verify(&receipt().encode(), &materials, &policy);
         assert_eq!(labels(&verdict), expected);
         assert!(!verdict.verified(), "{verdict}");
         let unmet: Vec<_> = verdict.unmet().collect();
-        let relaxed = CheckName::ALL.into_iter().filter(|name| !unmet.contains(name)).collect();
+        let relaxed = strict().required.into_iter().filter(|name| !unmet.contains(name)).collect();
         let verdict = verify(&receipt().encode(), &materials, &Policy { required: relaxed, ..policy });
         assert!(verdict.verified(), "what is not required may be skipped: {verdict}");
         let skipped: Vec<&str> = verdict.skipped().map(CheckName::as_str).collect();
@@ -114,7 +117,7 @@ fn the_model_of_the_reexecutor_is_a_model_at_hand() {
 #[test]
 fn bytes_that_are_no_receipt_fail_decode_and_skip_the_rest() {
     let verdict = verify(b"\xd2\x84", &materials(&Rerun::honest()), &strict());
-    assert_eq!(labels(&verdict), "FSSSSSSSSS");
+    assert_eq!(labels(&verdict), "FSSSSSSSSSSS");
     assert_eq!(detail(&verdict, CheckName::Decode), "1 bytes are needed at byte 2, only 0 are left");
     assert_eq!(detail(&verdict, CheckName::Execution), "the receipt could not be decoded");
     assert_eq!((verdict.verified(), verdict.tier()), (false, None));
@@ -128,7 +131,7 @@ fn a_bad_signature_fails_and_runs_nothing() {
     *bytes.last_mut().unwrap() ^= 1;
     let rerun = Rerun::honest();
     let verdict = verify(&bytes, &materials(&rerun), &strict());
-    assert_eq!(labels(&verdict), "PFPPPPPSSS");
+    assert_eq!(labels(&verdict), "PFPPPPPSSSSS");
     let expected = format!("the signature is not one of executor {} over these claims", key().executor());
     assert_eq!(detail(&verdict, CheckName::Signature), expected);
     assert_eq!((verdict.verified(), verdict.tier(), rerun.n_calls.get()), (false, None, 0));
@@ -144,7 +147,7 @@ fn receipts_from_the_future_fail() {
     assert!(at(ISSUED_AT - 60).verified(), "within the tolerance");
     assert!(at(u64::MAX).verified(), "old receipts verify for ever");
     let verdict = at(ISSUED_AT - 61);
-    assert_eq!(labels(&verdict), "PPFPPPPSSS");
+    assert_eq!(labels(&verdict), "PPFPPPPSSSSS");
     assert_eq!(
         detail(&verdict, CheckName::Time),
         "issued at 1795000000, which is later than 1794999939 by more than the tolerance of 60 s"
@@ -157,7 +160,7 @@ fn another_executor_fails() {
     let policy = Policy { executor: Some(expected), ..strict() };
     let rerun = Rerun::honest();
     let verdict = verify(&receipt().encode(), &materials(&rerun), &policy);
-    assert_eq!(labels(&verdict), "PPPFPPPSSS");
+    assert_eq!(labels(&verdict), "PPPFPPPSSSSS");
     let found = key().executor();
     assert_eq!(detail(&verdict, CheckName::Executor), format!("expected executor {expected}, found {found}"));
     assert_eq!(rerun.n_calls.get(), 0);
@@ -176,7 +179,7 @@ fn another_model_fails() {
     ];
     for materials in cases {
         let verdict = verify(&receipt().encode(), &materials, &strict());
-        assert_eq!(labels(&verdict), "PPPPFPPSSS");
+        assert_eq!(labels(&verdict), "PPPPFPPSSSSS");
         assert_eq!(detail(&verdict, CheckName::Model), expected);
     }
     assert_eq!((honest.n_calls.get(), wrong.n_calls.get()), (0, 0));
@@ -206,7 +209,7 @@ fn the_same_request_bytes_read_in_another_way_fail() {
         let rerun = Rerun::honest();
         let materials = Materials { request: Some(other), ..materials(&rerun) };
         let verdict = verify(&receipt().encode(), &materials, &strict());
-        assert_eq!(labels(&verdict), "PPPPPFPSSS");
+        assert_eq!(labels(&verdict), "PPPPPFPSSSSS");
         assert_eq!(detail(&verdict, CheckName::Request), message);
         assert_eq!(rerun.n_calls.get(), 0);
     }
@@ -232,13 +235,13 @@ fn parameters_beside_the_hash_must_agree_with_it() {
     claims.parameters.model_name = "letters".to_owned();
     let bytes = sign(claims.clone()).encode();
     let sent = verify(&bytes, &materials(&Rerun::honest()), &strict());
-    assert_eq!(labels(&sent), "PPPPPFPSSS");
+    assert_eq!(labels(&sent), "PPPPPFPSSSSS");
     let as_claimed = Materials { request: Some(claims.request(REQUEST.body)), ..Materials::default() };
-    assert_eq!(labels(&verify(&bytes, &as_claimed, &strict())), "PPPPSFSSSS");
+    assert_eq!(labels(&verify(&bytes, &as_claimed, &strict())), "PPPPSFSSSSSS");
 
     let honest = self::claims();
     let as_claimed = Materials { request: Some(honest.request(REQUEST.body)), ..Materials::default() };
-    assert_eq!(labels(&verify(&receipt().encode(), &as_claimed, &strict())), "PPPPSPSSSS", "the control");
+    assert_eq!(labels(&verify(&receipt().encode(), &as_claimed, &strict())), "PPPPSPSSSSSS", "the control");
 }
 
 #[test]
@@ -246,7 +249,7 @@ fn the_split_of_the_response_is_compared() {
     let mut claims = claims();
     claims.parameters.response_json_length = Some(3);
     let verdict = verdict_on(claims);
-    assert_eq!(labels(&verdict), "PPPPPPFPPP");
+    assert_eq!(labels(&verdict), "PPPPPPFPPPSS");
     assert_eq!(
         detail(&verdict, CheckName::Response),
         "the receipt has 3 bytes of JSON in the response, the one at hand has JSON only"
@@ -258,7 +261,7 @@ fn wrong_byte_counts_fail() {
     let mut short = claims();
     short.usage.input_bytes = 82;
     let verdict = verdict_on(short);
-    assert_eq!(labels(&verdict), "PPPPPFPSSS");
+    assert_eq!(labels(&verdict), "PPPPPFPSSSSS");
     assert_eq!(
         detail(&verdict, CheckName::Request),
         "the receipt counts 82 request bytes, the request at hand has 83"
@@ -266,7 +269,7 @@ fn wrong_byte_counts_fail() {
     let mut long = claims();
     long.usage.output_bytes = 61;
     let verdict = verdict_on(long);
-    assert_eq!(labels(&verdict), "PPPPPPFPPF");
+    assert_eq!(labels(&verdict), "PPPPPPFPPFSS");
     assert_eq!(
         detail(&verdict, CheckName::Response),
         "the receipt counts 61 response bytes, the response at hand has 60"
@@ -279,7 +282,7 @@ fn a_response_swapped_on_the_way_fails_while_the_receipt_holds() {
     let rerun = Rerun::honest();
     let materials = Materials { response: Some(other), ..materials(&rerun) };
     let verdict = verify(&receipt().encode(), &materials, &strict());
-    assert_eq!(labels(&verdict), "PPPPPPFPPP");
+    assert_eq!(labels(&verdict), "PPPPPPFPPPSS");
     assert_eq!(
         detail(&verdict, CheckName::Response),
         format!("the receipt is for response {}, the response at hand is {}", RESPONSE.hash(), other.hash())
@@ -293,7 +296,7 @@ fn a_small_receipt_verifies_under_the_default_policy() {
     let request = Request { json_length: None, ..REQUEST };
     let materials = Materials { request: Some(request), ..materials(&rerun) };
     let verdict = verify(&small_receipt().encode(), &materials, &Policy::default());
-    assert_eq!(labels(&verdict), "PPSSPPPPSS");
+    assert_eq!(labels(&verdict), "PPSSPPPPSSSS");
     assert!(verdict.verified());
 }
 
@@ -302,7 +305,7 @@ fn text_from_outside_cannot_imitate_a_line() {
     let reason = "x\nPASS  execution  \u{1b}[2K\u{202e}".to_owned();
     let verdict = verdict_with(&Rerun::giving(Err(ReexecuteError::Refused { reason })));
     let text = verdict.to_string();
-    assert_eq!(text.lines().count(), 11);
+    assert_eq!(text.lines().count(), 13);
     assert!(text.contains("request: x\\u{a}PASS  execution  \\u{1b}[2K\\u{202e}"), "{text}");
     assert!(text.is_ascii());
 }

@@ -9,6 +9,11 @@ use veracity_ops::{DType, MatMul, Op, Quantised, Requant};
 /// Inputs `x` `[batch, 4]` of f32 and `ids` `[batch, n]` of i64 in `0..=999`; outputs `y` `[batch, 3]` of f32 and
 /// `copy` `[batch, n]` of i64. Each seed gives another model.
 pub(crate) fn tiny_model(seed: i8) -> Model {
+    model(seed, 3)
+}
+
+/// The same with `rows` rows in `w` and `y`, at least 3.
+fn model(seed: i8, rows: u32) -> Model {
     let input = |name: &str, elem, dims, encoding| Input { name: name.to_owned(), elem, dims, encoding };
     let inv_scale = Scale::new(1.0).unwrap();
     let mut graph = Graph {
@@ -23,7 +28,7 @@ pub(crate) fn tiny_model(seed: i8) -> Model {
             input("ids", Elem::I64, vec![Dim::Symbol(0)], Encoding::Integer { lo: 0, hi: 999 }),
         ],
         constants: vec![
-            ConstantType { dtype: DType::I8, shape: vec![3, 4] },
+            ConstantType { dtype: DType::I8, shape: vec![rows, 4] },
             ConstantType { dtype: DType::I8, shape: vec![1] },
             ConstantType { dtype: DType::I8, shape: vec![1] },
         ],
@@ -45,12 +50,29 @@ pub(crate) fn tiny_model(seed: i8) -> Model {
         Output { name: "y".to_owned(), value: value(1), decoding: Decoding::Dequantise { scale, zero: 0 } },
         Output { name: "copy".to_owned(), value: value(2), decoding: Decoding::Integer(Elem::I64) },
     ];
-    let weights = [1, 2, 3, 4, -1, -2, -3, -4, 0, 0, 1, seed, 2, 0].map(|v: i8| v.to_le_bytes()[0]);
-    Model::new(graph, weights.to_vec()).unwrap()
+    let mut weights = vec![1, 2, 3, 4, -1, -2, -3, -4, 0, 0, 1, seed];
+    weights.extend((12..4 * rows).map(|i| i8::try_from(i % 63 * (i % 61) % 127).unwrap()));
+    weights.extend([2, 0]);
+    Model::new(graph, weights.into_iter().map(|v: i8| v.to_le_bytes()[0]).collect()).unwrap()
 }
 
 /// The model of this seed, bundled.
 pub(crate) fn bundle(seed: i8) -> Bundle {
+    bundled(seed, &tiny_model(seed))
+}
+
+/// A model with four groups of weights, the last one short.
+#[allow(dead_code, reason = "not every binary fetches")]
+pub(crate) fn wide_bundle(seed: i8) -> Bundle {
+    bundle_with_rows(seed, 12_500)
+}
+
+/// A model with four bytes of weights for each row.
+pub(crate) fn bundle_with_rows(seed: i8, rows: u32) -> Bundle {
+    bundled(seed, &model(seed, rows))
+}
+
+fn bundled(seed: i8, model: &Model) -> Bundle {
     let provenance = Provenance {
         converter: "test/1".to_owned(),
         format: "test".to_owned(),
@@ -58,5 +80,5 @@ pub(crate) fn bundle(seed: i8) -> Bundle {
         options: String::new(),
         samples: None,
     };
-    Bundle::new(&tiny_model(seed), provenance)
+    Bundle::new(model, provenance)
 }

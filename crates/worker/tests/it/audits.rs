@@ -1,8 +1,9 @@
 use veracity_engine::{Options, TraceKind};
 use veracity_receipt::{
-    CheckName, Claims, ExecutorKey, Materials, Outcome, Policy, Receipt, Run, TraceRoot, Usage, verify,
+    CheckName, Claims, ExecutorKey, Materials, Outcome, Policy, Receipt, Request, Run, TraceRoot, Usage,
+    verify,
 };
-use veracity_worker::{Auditor, Inference, Limits, LoadedModel, Worker, protocol};
+use veracity_worker::{Auditor, Inference, Limits, LoadedModel, ResponseBytes, Worker, protocol};
 
 use crate::{
     fixture::bundle,
@@ -11,6 +12,12 @@ use crate::{
 
 fn worker() -> Worker {
     Worker::new(ExecutorKey::from_seed(&[1; 32]), Limits::default(), true)
+}
+
+/// What the worker answers, and its receipt number 7.
+fn answered(loaded: &LoadedModel, request: &Request<'_>, issued_at: u64) -> (ResponseBytes, Receipt) {
+    let Inference { response, claims } = worker().infer(loaded, request, issued_at).unwrap();
+    (response, worker().sign(claims, 7).unwrap())
 }
 
 fn outcome(receipt: &Receipt, materials: &Materials<'_>, check: CheckName) -> Outcome {
@@ -23,8 +30,9 @@ fn what_the_worker_signs_the_auditor_confirms() {
     let (bytes, length) = binary(r#","parameters":{"binary_data_output":true}"#);
     for (body, json_length) in [(JSON.as_bytes(), None), (bytes.as_slice(), Some(length))] {
         let request = request(body, json_length);
-        let Inference { response, receipt } = worker().infer(&loaded, &request, 1_795_000_000).unwrap();
+        let (response, receipt) = answered(&loaded, &request, 1_795_000_000);
         assert_eq!(receipt.executor(), worker().executor());
+        assert_eq!(receipt.claims().sequence, Some(7));
         let auditor = Auditor::new(&loaded);
         let materials = Materials {
             request: Some(request),
@@ -44,7 +52,7 @@ fn what_the_worker_signs_the_auditor_confirms() {
 fn a_false_response_is_found_by_running_again() {
     let loaded = loaded();
     let request = request(JSON.as_bytes(), None);
-    let Inference { mut response, receipt } = worker().infer(&loaded, &request, 0).unwrap();
+    let (mut response, receipt) = answered(&loaded, &request, 0);
     let at = response.body.iter().position(|b| *b == b'4').unwrap();
     response.body[at] = b'5';
     let claims = receipt.claims();
@@ -61,7 +69,7 @@ fn a_false_response_is_found_by_running_again() {
 fn changed(change: impl FnOnce(&mut Claims), check: CheckName) -> Outcome {
     let loaded = loaded();
     let request = request(JSON.as_bytes(), None);
-    let honest = worker().infer(&loaded, &request, 0).unwrap().receipt;
+    let (_, honest) = answered(&loaded, &request, 0);
     let mut claims = honest.claims().clone();
     change(&mut claims);
     let receipt = Receipt::sign(claims, &ExecutorKey::from_seed(&[2; 32])).unwrap();
@@ -97,9 +105,9 @@ fn another_trace_is_found_by_running_again() {
 fn a_request_that_cannot_run_makes_the_receipt_false_and_a_small_machine_does_not() {
     let loaded = loaded();
     let bad = request(b"{}", None);
-    let honest = worker().infer(&loaded, &request(JSON.as_bytes(), None), 0).unwrap();
+    let (response, honest) = answered(&loaded, &request(JSON.as_bytes(), None), 0);
     let run = Run { samples: 1, macs: None, trace_root: None, software: "liar/1", issued_at: 0 };
-    let claims = Claims::new(honest.receipt.claims().model_id, &bad, &honest.response.as_response(), &run);
+    let claims = Claims::new(honest.claims().model_id, &bad, &response.as_response(), &run);
     let receipt = Receipt::sign(claims, &ExecutorKey::from_seed(&[2; 32])).unwrap();
     let auditor = Auditor::new(&loaded);
     let materials = Materials { request: Some(bad), reexecutor: Some(&auditor), ..Materials::default() };
@@ -111,10 +119,10 @@ fn a_request_that_cannot_run_makes_the_receipt_false_and_a_small_machine_does_no
         reexecutor: Some(&small),
         ..Materials::default()
     };
-    assert!(matches!(outcome(&honest.receipt, &materials, CheckName::Execution), Outcome::Skip(_)));
+    assert!(matches!(outcome(&honest, &materials, CheckName::Execution), Outcome::Skip(_)));
 
     let other = veracity_receipt::Request { protocol: "oip/3", ..request(JSON.as_bytes(), None) };
-    let claims = Claims::new(honest.receipt.claims().model_id, &other, &honest.response.as_response(), &run);
+    let claims = Claims::new(honest.claims().model_id, &other, &response.as_response(), &run);
     let receipt = Receipt::sign(claims, &ExecutorKey::from_seed(&[2; 32])).unwrap();
     let materials = Materials { request: Some(other), reexecutor: Some(&auditor), ..Materials::default() };
     assert!(matches!(outcome(&receipt, &materials, CheckName::Execution), Outcome::Skip(_)));
@@ -125,7 +133,7 @@ fn another_model_is_not_taken_for_this_one() {
     let options = Options { threads: 1, ..Options::default() };
     let other = LoadedModel::load(bundle(2), &options).unwrap();
     let request = request(JSON.as_bytes(), None);
-    let Inference { receipt, .. } = worker().infer(&loaded(), &request, 0).unwrap();
+    let (_, receipt) = answered(&loaded(), &request, 0);
     let auditor = Auditor::new(&other);
     let materials = Materials { request: Some(request), reexecutor: Some(&auditor), ..Materials::default() };
     assert!(outcome(&receipt, &materials, CheckName::Model).is_fail());

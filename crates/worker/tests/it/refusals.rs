@@ -325,7 +325,10 @@ fn a_name_that_no_receipt_can_hold_is_refused() {
     let bad = veracity_receipt::Request { model_name: "a b", ..request(JSON.as_bytes(), None) };
     let error = worker.infer(&loaded(), &bad, 0).unwrap_err();
     assert_eq!(error.refusal().code, "invalid_name");
-    assert!(matches!(error, RequestError::Claims(_)));
+    assert!(matches!(error, RequestError::Claims(_)), "before a sequence is taken");
+    let mut claims = worker.infer(&loaded(), &request(JSON.as_bytes(), None), 0).unwrap().claims;
+    claims.software.clear();
+    assert!(matches!(worker.sign(claims, 0), Err(RequestError::Claims(_))));
 }
 
 /// What has fields is an object, at every level; an array of the fields in some order is another request.

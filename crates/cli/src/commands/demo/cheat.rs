@@ -4,7 +4,7 @@ use serde::Serialize;
 use veracity_receipt::{Claims, ExecutorKey, Receipt, Response, Run};
 
 use crate::{
-    commands::verify::{Evidence, judge},
+    commands::verify::{Case, judge},
     statement::Judgement,
 };
 
@@ -27,22 +27,22 @@ pub(super) struct Cheat {
     pub(super) judgement: Judgement,
 }
 
-/// The signature with its CBOR head, at the end of a receipt; before it ends the trace root.
+/// The signature with its CBOR head, at the end of a receipt; before it ends the sequence.
 const SIGNATURE_ITEM_BYTES: usize = 66;
 
-/// Tries all three. `evidence` is the honest one; `key` is the executor's own.
-pub(super) fn attempt_all(evidence: Evidence<'_>, exchange: Exchange<'_>, key: &ExecutorKey) -> Vec<Cheat> {
+/// Tries all three. `case` is the honest one; `key` is the executor's own.
+pub(super) fn attempt_all(case: Case<'_>, exchange: Exchange<'_>, key: &ExecutorKey) -> Vec<Cheat> {
     let Exchange { response, receipt, .. } = exchange;
     let wrong_response = flip(response, response.len() - 1);
     let wrong_receipt = flip(receipt, receipt.len() - SIGNATURE_ITEM_BYTES - 1);
     let false_receipt = sign_falsely(exchange, &wrong_response, key);
     let try_it = |what, receipt: &[u8], response: &[u8]| Cheat {
         what,
-        judgement: judge(Evidence { receipt, response: Some(response), ..evidence }),
+        judgement: judge(Case { receipt, response: Some(response), ..case }),
     };
     vec![
         try_it("One bit of the response is changed on its way to you.", receipt, &wrong_response),
-        try_it("One bit of the receipt is changed, in its trace root.", &wrong_receipt, response),
+        try_it("One bit of the receipt is changed, in its sequence number.", &wrong_receipt, response),
         try_it("The server itself lies, and signs the wrong response.", &false_receipt, &wrong_response),
     ]
 }
@@ -66,6 +66,7 @@ fn sign_falsely(honest: Exchange<'_>, response: &[u8], key: &ExecutorKey) -> Vec
         software: &claims.software,
         issued_at: claims.issued_at,
     };
+    let sequence = claims.sequence;
     let claims = Claims::new(claims.model_id, &claims.request(honest.request), &response, &run);
-    Receipt::sign(claims, key).expect("only the answer is false").encode()
+    Receipt::sign(Claims { sequence, ..claims }, key).expect("only the answer is false").encode()
 }

@@ -15,7 +15,7 @@ use super::{
     stage::Stage,
 };
 use crate::{
-    commands::verify::{Evidence, judge},
+    commands::verify::{Case, judge},
     error::Failure,
     http::{Answer, Server},
     oip,
@@ -116,7 +116,7 @@ fn beside(left: &[String], right: &[String], width: usize) -> String {
 pub(super) fn verify(stage: &Stage, asked: &Asked) -> Result<Judgement, Failure> {
     stage.title(5, "Verify", "offline: believe nobody, run the model again, compare every bit");
     let model = stage.load(&MODELS[0])?;
-    let judgement = judge(evidence(stage, asked, &model));
+    let judgement = judge(case(stage, asked, &model));
     stage.tell(&stage.out.colors().labels(&fit(&judgement.to_string())));
     Ok(judgement)
 }
@@ -126,7 +126,7 @@ pub(super) fn cheat(stage: &Stage, asked: &Asked) -> Result<Vec<Cheat>, Failure>
     stage.title(6, "Cheat", "three times");
     let model = stage.load(&MODELS[0])?;
     let exchange = Exchange { request: &asked.request, response: &asked.response, receipt: &asked.receipt };
-    let cheats = cheat::attempt_all(evidence(stage, asked, &model), exchange, &stage.key()?);
+    let cheats = cheat::attempt_all(case(stage, asked, &model), exchange, &stage.key()?);
     for Cheat { what, judgement } in &cheats {
         let text = judgement.to_string();
         let lines = text.lines().filter(|line| line.starts_with("FAIL") || line.contains("VERIFIED"));
@@ -136,13 +136,14 @@ pub(super) fn cheat(stage: &Stage, asked: &Asked) -> Result<Vec<Cheat>, Failure>
     Ok(cheats)
 }
 
-fn evidence<'a>(stage: &Stage, asked: &'a Asked, model: &'a LoadedModel) -> Evidence<'a> {
-    Evidence {
+fn case<'a>(stage: &Stage, asked: &'a Asked, model: &'a LoadedModel) -> Case<'a> {
+    Case {
         receipt: &asked.receipt,
         request: Some(&asked.request),
         response: Some(&asked.response),
         model: Some(model),
         executor: stage.executor(),
+        network_key: None,
     }
 }
 
