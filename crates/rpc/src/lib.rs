@@ -1,0 +1,34 @@
+//! Serve the chain over JSON-RPC as Ethereum's tools expect it.
+//!
+//! Consensus gives finalized blocks to a [`Chain`], which keeps them in a durable [`Index`] and their states in memory;
+//! [`serve`] answers questions about them over HTTP and WebSocket on one port, and hands transactions to the pool behind
+//! [`Submit`]. Methods, formats, limits and errors: `docs/spec/rpc.md`.
+
+mod arguments;
+mod chain;
+mod config;
+mod convert;
+mod error;
+mod filters;
+mod finalized;
+mod hosts;
+mod inclusion;
+mod index;
+mod logs;
+mod methods;
+mod node;
+mod records;
+mod server;
+mod submit;
+mod subscribe;
+
+pub use chain::{Chain, STATES_KEPT};
+pub use config::{Config, ConfigError};
+pub use error::{IndexError, RpcError, ServeError};
+pub use finalized::Finalized;
+pub use inclusion::{Finalization, TransactionInclusion, verify_item};
+pub use index::{Index, IndexedReceipt};
+pub use methods::METHODS;
+pub use node::Services;
+pub use server::{Server, serve};
+pub use submit::{Submit, Waiting};

@@ -1,0 +1,14 @@
+//! The server as its clients see it.
+
+mod calls;
+mod chain;
+mod index;
+mod limits;
+mod logs;
+mod proofs;
+#[path = "../../examples/dev/sealer.rs"]
+mod sealer;
+mod subscriptions;
+mod support;
+mod traces;
+mod transactions;
