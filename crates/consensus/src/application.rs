@@ -1,0 +1,351 @@
+//! Building and checking blocks on behalf of consensus.
+
+use std::{sync::Arc, time::Duration};
+
+use alloy_consensus::{
+    TxEnvelope,
+    transaction::{Recovered, SignerRecoverable as _},
+};
+use alloy_primitives::Address;
+use commonware_consensus::{
+    Application as ConsensusApplication, Heightable as _, marshal::ancestry::Ancestry,
+};
+use commonware_cryptography::bls12381::primitives::variant::MinSig;
+use commonware_cryptography::{Digested, Digestible as _, ed25519};
+use commonware_glue::dkg::network::Addresses;
+use commonware_glue::{
+    dkg::reshare,
+    stateful::{Application, Finality, Input, Proposed},
+};
+use commonware_macros::select;
+use commonware_parallel::Strategy;
+use commonware_runtime::{Clock, Metrics, Spawner, Storage};
+use tracing::{debug, warn};
+use veracity_chain::{Block as ExecutionBlock, BlockError, Builder, Choice, Executed, check_block};
+
+use crate::{
+    Finalized, Genesis, Head, Observer, Scheme, SharedPool,
+    block::{BLOCK_BYTES_MAX, Block, Context, PublicKey, Section, Seed, random_value},
+    database::{Database, Merkleized, Unmerkleized},
+    seeds::{Seeds, is_round_of},
+};
+
+/// How far a block's time may lie after its parent's, in seconds: a chain that stood still catches up in such steps.
+pub const TIME_STEP_MAX: u64 = 3600;
+/// Bytes of transactions that a block may have, so that it fits with its header.
+const TRANSACTION_BYTES_MAX: usize = BLOCK_BYTES_MAX - (1 << 14);
+
+/// Builds and checks blocks.
+#[derive(Clone)]
+pub(crate) struct App<S, O> {
+    pub(crate) genesis: Arc<Genesis>,
+    pub(crate) beneficiary: Address,
+    pub(crate) pool: SharedPool,
+    pub(crate) seeds: Seeds,
+    pub(crate) heads: Recent,
+    pub(crate) strategy: S,
+    pub(crate) observer: O,
+}
+
+/// Why a block is not voted for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidBlock {
+    /// It breaks a rule of the chain.
+    #[error(transparent)]
+    Chain(#[from] BlockError),
+    /// Its time lies too far after its parent's.
+    #[error("timestamp {found} is more than {TIME_STEP_MAX} s after the parent's, {parent}")]
+    Timestamp {
+        /// The parent's, in seconds since 1970.
+        parent: u64,
+        /// The block's.
+        found: u64,
+    },
+    /// It has a random value although its parent has none, or lacks it.
+    #[error("the block must carry the random value of its parent's round, and none after genesis")]
+    SeedPresence,
+    /// Its random value is that of another round.
+    #[error("the random value is for round {found}, the parent's is {parent}")]
+    SeedRound {
+        /// The parent's round.
+        parent: commonware_consensus::types::Round,
+        /// The value's.
+        found: commonware_consensus::types::Round,
+    },
+    /// Its random value is not signed by the network.
+    #[error("the random value is not signed by the network's key")]
+    SeedSignature,
+    /// `mixHash` is not its random value.
+    #[error("mixHash is not the random value that the block carries")]
+    MixHash,
+    /// It does not name the state log that it leads to.
+    #[error("the block names another state than the one it leads to")]
+    Target,
+}
+
+impl<S: Strategy, O: Observer> App<S, O> {
+    /// Checks what consensus adds, as far as the parent decides it.
+    fn check_section(&self, parent: &Head, block: &Block) -> Result<(), InvalidBlock> {
+        let header = block.header();
+        if header.timestamp > parent.header.timestamp.saturating_add(TIME_STEP_MAX) {
+            return Err(InvalidBlock::Timestamp { parent: parent.header.timestamp, found: header.timestamp });
+        }
+        let section = block.section();
+        let value = match &section.seed {
+            None if parent.header.number == 0 => alloy_primitives::B256::ZERO,
+            Some(seed) if parent.header.number > 0 => {
+                self.check_seed(parent, &section.context, seed)?;
+                random_value(seed)
+            }
+            _ => return Err(InvalidBlock::SeedPresence),
+        };
+        if header.mix_hash != value {
+            return Err(InvalidBlock::MixHash);
+        }
+        Ok(())
+    }
+
+    fn check_seed(&self, parent: &Head, context: &Context, seed: &Seed) -> Result<(), InvalidBlock> {
+        if !is_round_of(seed.round, parent.round, context.round) {
+            return Err(InvalidBlock::SeedRound { parent: parent.round, found: seed.round });
+        }
+        if !self.seeds.verify(seed) {
+            return Err(InvalidBlock::SeedSignature);
+        }
+        Ok(())
+    }
+
+    /// The senders of a block's transactions; those that wait in the pool are known already.
+    async fn senders(&self, block: &Arc<ExecutionBlock>) -> Result<Vec<Recovered<TxEnvelope>>, BlockError> {
+        let (block, pool) = (block.clone(), self.pool.clone());
+        let length = block.transactions.len();
+        let recover = move |strategy: S| {
+            let indexed: Vec<(usize, &TxEnvelope)> = block.transactions.iter().enumerate().collect();
+            let recovered = strategy.map_collect_vec(indexed, |(index, transaction)| {
+                let sender =
+                    pool.sender(transaction.tx_hash()).map_or_else(|| transaction.recover_signer(), Ok);
+                let sender = sender.map_err(|_| BlockError::Signature { index })?;
+                Ok(Recovered::new_unchecked(transaction.clone(), sender))
+            });
+            recovered.into_iter().collect()
+        };
+        self.strategy.spawn(length, recover).await
+    }
+
+    /// Executes a block on its parent.
+    async fn execute(&self, parent: &Head, block: &Block) -> Result<Executed, InvalidBlock> {
+        self.check_section(parent, block)?;
+        let senders = self.senders(block.execution()).await?;
+        let (parent, chain_id, execution) =
+            (parent.clone(), self.genesis.chain_id(), block.execution().clone());
+        let check = move |_| check_block(&parent.header, &parent.state, chain_id, &execution, &senders);
+        Ok(self.strategy.spawn(1 + block.execution().transactions.len(), check).await?)
+    }
+
+    /// Fills a block with what tips most.
+    fn build(&self, parent: &Head, choice: &Choice) -> Builder {
+        let mut builder = Builder::new(&parent.header, &parent.state, self.genesis.chain_id(), choice);
+        let base_fee = veracity_chain::next_base_fee(&parent.header, &parent.state);
+        let mut bytes = 0;
+        self.pool.with(|pool| {
+            let mut best = pool.best(&parent.state, base_fee);
+            while let Some(transaction) = best.peek() {
+                use alloy_eips::Encodable2718 as _;
+                let length = transaction.encode_2718_len() + 8;
+                let fits = bytes + length <= TRANSACTION_BYTES_MAX;
+                let taken = fits && builder.push(transaction).is_ok();
+                if taken {
+                    bytes += length;
+                }
+                best.advance(taken);
+                if builder.gas_left() < 21_000 {
+                    break;
+                }
+            }
+        });
+        builder
+    }
+}
+
+/// Milliseconds since 1970.
+fn now(clock: &impl Clock) -> Duration {
+    clock.current().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// What a proposal carries besides transactions.
+pub(crate) type Upstream = reshare::Input<(), MinSig, ed25519::PrivateKey, Addresses<PublicKey>>;
+
+impl<E, S, O> Application<E> for App<S, O>
+where
+    E: Spawner + Metrics + Clock + Storage,
+    S: Strategy,
+    O: Observer,
+{
+    type SigningScheme = Scheme;
+    type Context = Context;
+    type Block = Block;
+    type Databases = Database<E, S>;
+    type Captured = Arc<Executed>;
+    type Provider = ();
+    type Input = Upstream;
+
+    fn sync_targets(block: &Block) -> crate::block::SyncTarget {
+        block.section().target.clone()
+    }
+
+    async fn genesis(&mut self) -> Block {
+        self.genesis.block().clone()
+    }
+
+    async fn propose(
+        &mut self,
+        (runtime, context): (E, Context),
+        _ancestry: impl Ancestry<Block>,
+        batches: Unmerkleized<E, S>,
+        input: Input<Upstream, ()>,
+    ) -> Option<Proposed<Self, E>> {
+        let parent = batches.head().clone();
+        let seed = match parent.header.number {
+            0 => None,
+            // Whoever may propose has a certificate of the parent, from which this comes; consensus gives up on us
+            // if it does not.
+            _ => Some(self.seeds.of(&parent, context.round).await),
+        };
+        let latest = parent.header.timestamp + TIME_STEP_MAX;
+        let choice = Choice {
+            timestamp: now(&runtime).as_secs().clamp(parent.header.timestamp, latest),
+            beneficiary: self.beneficiary,
+            random: seed.as_ref().map(random_value).unwrap_or_default(),
+            extra_data: vec![0; 32].into(),
+        };
+        let app = self.clone();
+        let build = move |_| app.build(&parent, &choice).finish();
+        let (mut execution, executed) = self.strategy.spawn(1, build).await;
+        let sealed = batches.seal(executed).await;
+        let section = Section { context, target: sealed.target(), seed, payload: input.upstream.payload };
+        execution.header.extra_data = section.hash().into();
+        let block = Block::new(execution, section);
+        let merkleized = sealed.complete(&block);
+        self.heads.insert(&merkleized);
+        Some(Proposed { block, merkleized })
+    }
+
+    async fn process(
+        &mut self,
+        (runtime, _): (E, Context),
+        ancestry: impl Ancestry<Block>,
+        batches: Unmerkleized<E, S>,
+        finality: Finality,
+    ) -> Option<Merkleized<E, S>> {
+        let block = ancestry.peek()?.inner_shared();
+        let parent = batches.head().clone();
+        let executed = match self.execute(&parent, &block).await {
+            Ok(executed) => executed,
+            Err(error) => {
+                warn!(height = block.height().get(), hash = %block.digest(), %error, "refused a block");
+                return None;
+            }
+        };
+        if finality == Finality::Candidate {
+            // Whether a time has come differs between nodes, so it delays a vote and never decides it.
+            let begins = Duration::from_secs(block.header().timestamp);
+            while let Some(early) = begins.checked_sub(now(&runtime)).filter(|early| !early.is_zero()) {
+                runtime.sleep(early).await;
+            }
+        }
+        let sealed = batches.seal(executed).await;
+        if sealed.target() != block.section().target {
+            warn!(height = block.height().get(), error = %InvalidBlock::Target, "refused a block");
+            return None;
+        }
+        let merkleized = sealed.complete(&block);
+        self.heads.insert(&merkleized);
+        Some(merkleized)
+    }
+
+    async fn capture(
+        &mut self,
+        _: (E, Context),
+        _: &Block,
+        batches: &Merkleized<E, S>,
+        (): (),
+    ) -> Arc<Executed> {
+        batches.executed().clone()
+    }
+
+    async fn finalized(&mut self, _: (E, Context), block: &Block, executed: Arc<Executed>, (): ()) {
+        debug!(
+            height = block.height().get(),
+            transactions = block.execution().transactions.len(),
+            "finalized"
+        );
+        self.pool.update(&executed.state);
+        self.seeds.prune(block.section().context.round);
+        self.observer.finalized(Finalized { block: block.clone(), executed }).await;
+    }
+}
+
+/// Heads of blocks that were built or checked lately, by hash.
+#[derive(Clone, Default)]
+pub(crate) struct Recent(Arc<std::sync::Mutex<std::collections::VecDeque<Head>>>);
+
+impl Recent {
+    const COUNT_MAX: usize = 16;
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, std::collections::VecDeque<Head>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn insert<E: commonware_storage::Context + Spawner, S: Strategy>(&self, result: &Merkleized<E, S>) {
+        let mut heads = self.lock();
+        heads.truncate(Self::COUNT_MAX - 1);
+        heads.push_front(result.head().clone());
+    }
+
+    fn get(&self, hash: &alloy_primitives::B256) -> Option<Head> {
+        self.lock().iter().find(|head| head.hash == *hash).cloned()
+    }
+}
+
+/// Paces proposals: one with transactions is made at once, one without after a heartbeat.
+///
+/// This waits in front of the state's owner, which finalizes nothing while it builds.
+#[derive(Clone)]
+pub(crate) struct Paced<A> {
+    pub(crate) inner: A,
+    pub(crate) pool: SharedPool,
+    pub(crate) heads: Recent,
+    pub(crate) heartbeat: Duration,
+}
+
+impl<A, E> ConsensusApplication<E> for Paced<A>
+where
+    E: Clock,
+    A: ConsensusApplication<E, Block = Block, Context = Context>,
+{
+    type SigningScheme = A::SigningScheme;
+    type Context = Context;
+    type Block = Block;
+    type Input = A::Input;
+
+    async fn propose(
+        &mut self,
+        (runtime, context): (E, Context),
+        ancestry: impl Ancestry<Block>,
+        input: A::Input,
+    ) -> Option<Digested<Block>> {
+        // A parent that this node did not check itself is rare: then there is no wait.
+        if let Some(head) = self.heads.get(&context.parent.1.0) {
+            select! {
+                () = self.pool.ready(&head) => {},
+                () = runtime.sleep(self.heartbeat) => {},
+            }
+        }
+        self.inner.propose((runtime, context), ancestry, input).await
+    }
+
+    async fn verify(&mut self, context: (E, Context), ancestry: impl Ancestry<Block>) -> bool {
+        self.inner.verify(context, ancestry).await
+    }
+}

@@ -1,0 +1,10 @@
+//! Seeded simulation of the whole network: the same code as on real machines, with simulated time, network and disks.
+//!
+//! A [`Scenario`] says what goes wrong. The same seed gives the same run, bit for bit, so a failure can be repeated.
+
+mod client;
+mod network;
+mod scenario;
+
+pub use network::{Report, run};
+pub use scenario::Scenario;

@@ -1,0 +1,440 @@
+//! A network of simulated validators.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU64,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use alloy_primitives::{Address, B256};
+use commonware_consensus::types::{Epoch, Height, Round};
+use commonware_cryptography::{
+    Signer as _,
+    bls12381::{
+        dkg::feldman_desmedt::deal,
+        primitives::{group::Share, sharing::Mode},
+    },
+    ed25519,
+};
+use commonware_glue::{
+    dkg::{
+        network::AddressableManager,
+        types::{EpochInfo, EpochOutcome},
+    },
+    simulate::{
+        engine::{EngineDefinition, InitContext},
+        exit::ExitCondition,
+        plan::PlanBuilder,
+        processed::ProcessedHeight,
+        property::Property,
+        tracker::{FinalizationUpdate, ProgressTracker},
+    },
+};
+use commonware_p2p::Address as PeerAddress;
+use commonware_parallel::Sequential;
+use commonware_runtime::{Clock as _, Handle, Quota, Spawner as _, Supervisor as _, deterministic};
+use commonware_utils::{
+    N3f1, TestRng,
+    channel::mpsc,
+    ordered::{Map, Set},
+};
+use tokio::sync::watch;
+use veracity_chain::{PoolLimits, genesis_block, genesis_changes};
+use veracity_consensus::{
+    Certificate, Channels, Config, Finalized, Fixed, Genesis, Head, Observer, PublicKey, Running, SharedPool,
+    Timing, message_bytes_max, start,
+};
+
+use crate::{
+    Scenario,
+    client::{CHAIN_ID, Workload},
+};
+
+/// What came of a simulation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The seed that repeats it.
+    pub seed: u64,
+    /// Height of the highest block.
+    pub height: u64,
+    /// Transactions in the chain.
+    pub transactions: usize,
+    /// Crashes of validators.
+    pub crashes: u64,
+    /// Hash over everything that happened: the same for the same seed.
+    pub history: String,
+    /// Root of the state after the highest block that all have.
+    pub state_root: B256,
+    /// The longest pause between two blocks that were final on the same validator.
+    pub pause_max: Duration,
+}
+
+/// Runs a network of `validators` under a scenario until all transactions are in the chain of all validators.
+///
+/// # Errors
+/// What went wrong, with the seed that repeats it: validators that disagree, a transaction that was lost or executed
+/// twice, or a network that did not come to an end in time.
+pub fn run(scenario: Scenario, seed: u64, validators: u8) -> Result<Report, String> {
+    let simulated = Simulated::new(validators, Workload::new(validators, scenario.transactions()));
+    let world = simulated.world.clone();
+    let done = Done { validators: usize::from(validators), height_min: scenario.height_min() };
+    let plan = PlanBuilder::new(simulated.clone())
+        .seed(seed)
+        .timeout(Duration::from_secs(1800))
+        .exit_condition(done)
+        .property(Whole(simulated.clone()));
+    let plan = scenario.apply(plan, &simulated.keys);
+    let failed = |error: String| format!("{scenario:?} with seed {seed}: {error}");
+    let result = plan.run().map_err(failed)?.pop().ok_or_else(|| failed("no result".into()))?;
+    let world = world.lock();
+    if let Some(failure) = &world.failure {
+        return Err(failed(failure.clone()));
+    }
+    let height = world.blocks.last_key_value().map_or(0, |(height, _)| *height);
+    let state_root = world.blocks.last_key_value().map(|(_, block)| block.state_root).unwrap_or_default();
+    let transactions = world.blocks.values().map(|block| block.transactions.len()).sum();
+    let pause_max = world.pause_max;
+    Ok(Report {
+        seed,
+        height,
+        transactions,
+        crashes: result.crashes,
+        history: result.state,
+        state_root,
+        pause_max,
+    })
+}
+
+/// A block as the first validator saw it that reported it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    hash: B256,
+    parent: B256,
+    state_root: B256,
+    transactions: Vec<B256>,
+}
+
+/// What the simulator knows and no validator does.
+#[derive(Debug, Clone, Default)]
+struct World(Arc<Mutex<WorldState>>);
+
+#[derive(Debug, Default)]
+struct WorldState {
+    blocks: BTreeMap<u64, Seen>,
+    failure: Option<String>,
+    /// When each validator last had a new block.
+    latest: BTreeMap<usize, Duration>,
+    pause_max: Duration,
+}
+
+impl World {
+    fn lock(&self) -> MutexGuard<'_, WorldState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WorldState {
+    fn fail(&mut self, failure: String) {
+        self.failure.get_or_insert(failure);
+    }
+
+    fn finalized(&mut self, validator: usize, now: Duration, block: &Finalized) {
+        let header = block.block.header();
+        let transactions = block.block.execution().transactions.iter().map(|t| *t.tx_hash()).collect();
+        let hash = header.hash_slow();
+        let seen =
+            Seen { hash, parent: header.parent_hash, state_root: block.executed.state.root(), transactions };
+        if seen.state_root != header.state_root {
+            self.fail(format!("block {} leads validator {validator} to another state", header.number));
+        }
+        if let Some(before) = self.blocks.get(&(header.number - 1))
+            && before.hash != seen.parent
+        {
+            self.fail(format!("block {} of validator {validator} has another parent", header.number));
+        }
+        if *self.blocks.entry(header.number).or_insert_with(|| seen.clone()) != seen {
+            self.fail(format!("validator {validator} has another block {}", header.number));
+        }
+        if let Some(before) = self.latest.insert(validator, now) {
+            self.pause_max = self.pause_max.max(now.saturating_sub(before));
+        }
+    }
+}
+
+/// Reports what one validator sees.
+#[derive(Clone)]
+struct Watch {
+    validator: usize,
+    key: PublicKey,
+    clock: Arc<deterministic::Context>,
+    world: World,
+    monitor: mpsc::UnboundedSender<FinalizationUpdate<PublicKey>>,
+}
+
+impl Observer for Watch {
+    async fn finalized(&self, block: Finalized) {
+        let now = self.clock.current().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        self.world.lock().finalized(self.validator, now, &block);
+    }
+
+    fn certified(&self, _: Certificate) {}
+
+    fn tip(&self, round: Round, height: u64, hash: B256) {
+        let (pk, height) = (self.key.clone(), Height::new(height));
+        // The simulator may have stopped.
+        let _ = self.monitor.send(FinalizationUpdate { pk, round, height, block_digest: hash.to_vec() });
+    }
+}
+
+/// A network of validators that share a genesis.
+#[derive(Clone)]
+pub(crate) struct Simulated {
+    signers: Vec<ed25519::PrivateKey>,
+    pub(crate) keys: Vec<PublicKey>,
+    shares: Map<PublicKey, Share>,
+    genesis: Arc<Genesis>,
+    election: Fixed,
+    workload: Arc<Workload>,
+    world: World,
+}
+
+/// Blocks per epoch: few, so that a run sees several epochs.
+const EPOCH_BLOCKS: NonZeroU64 = NonZeroU64::new(40).expect("not zero");
+
+impl Simulated {
+    fn new(validators: u8, workload: Workload) -> Self {
+        let signers: Vec<_> = (0..validators).map(|i| ed25519::PrivateKey::from_seed(i.into())).collect();
+        let keys: Vec<_> = signers.iter().map(|signer| signer.public_key()).collect();
+        let address = |i: u16| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10_000 + i);
+        let addresses = (0..).zip(&keys).map(|(i, key)| (key.clone(), PeerAddress::Symmetric(address(i))));
+        let addresses: Map<_, _> = Map::from_iter_dedup(addresses);
+        let players: Set<PublicKey> = addresses.keys().clone();
+        let dealt = deal::<_, _, N3f1>(TestRng::new(7), Mode::NonZeroCounter, players.clone());
+        let (output, shares) = dealt.expect("there are validators");
+        let info = EpochInfo {
+            outcome: EpochOutcome::Success,
+            epoch: Epoch::zero(),
+            output,
+            players: players.clone(),
+            next_players: players,
+            directory: addresses.clone().into(),
+        };
+        let file = workload.genesis();
+        let changes = genesis_changes(&file);
+        let mut state = veracity_chain::State::default();
+        state.apply(&changes).expect("accounts bring their code");
+        let block = genesis_block(&file, &state);
+        let genesis = Genesis::new(CHAIN_ID, changes, block, info).expect("accounts bring their code");
+        Self {
+            signers,
+            keys,
+            shares,
+            genesis: Arc::new(genesis),
+            election: Fixed(Arc::new(addresses)),
+            workload: Arc::new(workload),
+            world: World::default(),
+        }
+    }
+}
+
+/// What can be asked of a running validator.
+pub(crate) struct Validator {
+    marshal: veracity_consensus::Marshal,
+    heads: watch::Receiver<Option<Head>>,
+    workload: Arc<Workload>,
+}
+
+impl Validator {
+    fn height(&self) -> u64 {
+        self.heads.borrow().as_ref().map_or(0, |head| head.header.number)
+    }
+
+    /// Whether all transactions are in the state.
+    fn has_all(&self) -> bool {
+        let head = self.heads.borrow();
+        let Some(head) = head.as_ref() else { return false };
+        let nonce =
+            |client| head.state.account(self.workload.address(client)).map_or(0, |account| account.nonce);
+        let counts = self.workload.transactions.iter().map(Vec::len).enumerate();
+        counts.into_iter().all(|(client, count)| usize::try_from(nonce(client)) == Ok(count))
+    }
+}
+
+impl ProcessedHeight for Validator {
+    async fn processed_height(&self) -> u64 {
+        self.marshal.get_processed().await.map_or(0, |processed| processed.height().get())
+    }
+}
+
+/// The tasks of a validator, and the context that all of them end with.
+pub(crate) struct Engine {
+    context: deterministic::Context,
+    running: Running,
+}
+
+impl EngineDefinition for Simulated {
+    type Engine = Engine;
+    type PublicKey = PublicKey;
+    type State = Validator;
+
+    fn participants(&self) -> Vec<PublicKey> {
+        self.keys.clone()
+    }
+
+    fn channels(&self) -> Vec<(u64, Quota)> {
+        (0..Channels::<(), ()>::COUNT).map(|channel| (channel, Channels::<(), ()>::QUOTA)).collect()
+    }
+
+    fn max_message_size(&self) -> u32 {
+        message_bytes_max()
+    }
+
+    async fn init(&self, from: InitContext<'_, PublicKey>) -> (Engine, Validator) {
+        let InitContext { context, index, delayed, public_key, oracle, channels, monitor, .. } = from;
+        let mut channels = channels.into_iter();
+        let channels = Channels::new(|_| channels.next().expect("all channels were registered"));
+        let (heads, head) = watch::channel(None);
+        let limits = PoolLimits {
+            chain_id: CHAIN_ID,
+            transactions_max: 10_000,
+            per_sender_max: 1_000,
+            transaction_bytes_max: 1 << 17,
+            gas_max: 100_000_000,
+            fee_min: 1,
+        };
+        let (pool, news) = SharedPool::new(limits, head.clone());
+        let observer = Watch {
+            validator: index,
+            key: public_key.clone(),
+            clock: Arc::new(context.child("clock")),
+            world: self.world.clone(),
+            monitor,
+        };
+        let clients =
+            (0..self.workload.transactions.len()).filter(|client| client % self.keys.len() == index);
+        insist(&context, self.workload.clone(), clients.collect(), pool.clone(), head.clone());
+        let config = Config {
+            genesis: self.genesis.clone(),
+            epoch_blocks: EPOCH_BLOCKS,
+            signer: self.signers[index].clone(),
+            share: self.shares.get_value(public_key).cloned(),
+            partition: format!("validator-{index}"),
+            strategy: Sequential,
+            manager: AddressableManager::new(oracle.socket_manager()),
+            blocker: oracle.control(public_key.clone()),
+            election: self.election.clone(),
+            observer,
+            beneficiary: Address::repeat_byte(0xfe),
+            pool,
+            news,
+            heads,
+            timing: Timing::default(),
+            sync: delayed,
+        };
+        let running = Box::pin(start(&context, config, channels)).await;
+        let validator =
+            Validator { marshal: running.marshal.clone(), heads: head, workload: self.workload.clone() };
+        (Engine { context, running }, validator)
+    }
+
+    fn start(engine: Engine) -> Handle<()> {
+        let Engine { context, running } = engine;
+        context.spawn(|_| async move {
+            // A validator ends when one of its parts does, and with it all that it spawned.
+            let ended = Handle::select(running.tasks).await;
+            tracing::debug!(?ended, "a validator ended");
+        })
+    }
+}
+
+/// Sends the transactions of some clients, again and again, until they are in the chain.
+fn insist(
+    context: &deterministic::Context,
+    workload: Arc<Workload>,
+    clients: Vec<usize>,
+    pool: SharedPool,
+    heads: watch::Receiver<Option<Head>>,
+) {
+    const AT_ONCE: usize = 3;
+    context.child("clients").spawn(move |context| async move {
+        loop {
+            context.sleep(Duration::from_millis(150)).await;
+            let Some(head) = heads.borrow().clone() else { continue };
+            for client in &clients {
+                let account = head.state.account(workload.address(*client));
+                let nonce = account.map_or(0, |account| account.nonce);
+                let rest = usize::try_from(nonce).unwrap_or(usize::MAX);
+                for transaction in workload.transactions[*client].iter().skip(rest).take(AT_ONCE) {
+                    // It may be here already, or in a block by now.
+                    let _ = pool.submit(transaction.clone());
+                }
+            }
+        }
+    });
+}
+
+/// Ends a simulation when all validators have all transactions.
+#[derive(Clone)]
+struct Done {
+    validators: usize,
+    height_min: u64,
+}
+
+type Verdict<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
+
+impl ExitCondition<PublicKey, Validator> for Done {
+    fn name(&self) -> &'static str {
+        "all validators have all transactions"
+    }
+
+    fn requires_polling(&self) -> bool {
+        true
+    }
+
+    fn reached<'a>(
+        &'a self,
+        _: &'a ProgressTracker<PublicKey>,
+        states: &'a [&'a Validator],
+        _: usize,
+    ) -> Verdict<'a, bool> {
+        let all = states.len() == self.validators;
+        let is_done = all && states.iter().all(|state| state.has_all() && state.height() >= self.height_min);
+        Box::pin(async move { Ok(is_done) })
+    }
+}
+
+/// Each transaction is in the chain once, and the chain has no gaps.
+#[derive(Clone)]
+struct Whole(Simulated);
+
+impl Property<PublicKey, Validator> for Whole {
+    fn name(&self) -> &'static str {
+        "each transaction is in the chain once"
+    }
+
+    fn check<'a>(&'a self, _: &'a ProgressTracker<PublicKey>, _: &'a [&'a Validator]) -> Verdict<'a, ()> {
+        Box::pin(async move {
+            let world = self.0.world.lock();
+            let heights: Vec<u64> = world.blocks.keys().copied().collect();
+            if heights.iter().zip(1..).any(|(height, expected)| *height != expected) {
+                return Err("the chain has gaps".into());
+            }
+            let found: Vec<B256> =
+                world.blocks.values().flat_map(|block| block.transactions.clone()).collect();
+            let expected: BTreeSet<B256> =
+                self.0.workload.transactions.iter().flatten().map(|t| *t.tx_hash()).collect();
+            if found.len() != expected.len() || found.iter().copied().collect::<BTreeSet<_>>() != expected {
+                return Err(format!(
+                    "{} transactions are in the chain, {} were sent",
+                    found.len(),
+                    expected.len()
+                ));
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! The network keeps its promises whatever goes wrong: `run` fails if validators disagree, a transaction is lost or
+//! executed twice, or the chain does not go on. A failure prints the scenario and the seed that repeats it.
+
+use veracity_sim::{Scenario, run};
+
+const SEEDS: u64 = 3;
+
+fn holds(scenario: Scenario) {
+    for seed in 0..SEEDS {
+        let report = run(scenario, seed, 4).unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(report.height > 0);
+    }
+}
+
+macro_rules! scenarios {
+    ($($name:ident $scenario:ident)*) => {
+        $(#[test]
+        fn $name() {
+            holds(Scenario::$scenario);
+        })*
+    };
+}
+
+scenarios! {
+    nothing_happens Calm
+    messages_are_slow Slow
+    messages_are_lost Lossy
+    disks_fail Disks
+    one_joins_late Late
+}
+
+#[test]
+fn validators_crash() {
+    for seed in 0..SEEDS {
+        let report = run(Scenario::Crashes, seed, 4).unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(report.crashes > 3, "{report:?}");
+    }
+}
+
+#[test]
+fn all_validators_crash() {
+    for seed in 0..SEEDS {
+        let report = run(Scenario::Outage, seed, 4).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(report.crashes, 4, "{report:?}");
+    }
+}
+
+#[test]
+fn a_partition_stops_the_network_and_then_it_goes_on() {
+    for seed in 0..SEEDS {
+        let report = run(Scenario::Partition, seed, 4).unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(
+            report.pause_max.as_secs() >= 19,
+            "nothing is decided while neither half has a quorum: {report:?}"
+        );
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_history() {
+    for scenario in [Scenario::Calm, Scenario::Crashes] {
+        let [first, again, other] = [5, 5, 6].map(|seed| run(scenario, seed, 4).expect("it holds"));
+        assert_eq!(first, again);
+        assert_ne!(first.history, other.history);
+    }
+}
+
+#[test]
+fn one_validator_is_a_network() {
+    let report = run(Scenario::Calm, 0, 1).unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(report.height > 0);
+}

@@ -1,0 +1,276 @@
+//! Starting and stopping a validator.
+
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use alloy_primitives::{Address, B256};
+use commonware_consensus::types::Round;
+use commonware_cryptography::{ChaCha20Poly1305, ed25519::PrivateKey};
+use commonware_glue::dkg::network::AddressableManager;
+use commonware_p2p::{AddressableManager as _, AddressableTrackedPeers, authenticated::lookup};
+use commonware_runtime::{Handle, Runner as _, Strategizer as _, Supervisor as _, tokio as runtime};
+use commonware_stream::{
+    cups::{self, Cups},
+    sake::{self, Sake},
+};
+use commonware_utils::{NZUsize, ordered::Map};
+use tokio::sync::{oneshot, watch};
+use veracity_chain::PoolLimits;
+use veracity_consensus::{
+    Certificate, Channels, Config, Finalized, Fixed, Genesis, Head, Observer, SharedPool, Timing,
+    message_bytes_max, start,
+};
+
+use crate::{FirstEpoch, Identity, KeyError};
+
+/// What a validator is told, on threads that may block.
+pub trait Events: Send + Sync + 'static {
+    /// A block is final. Called in the order of heights. When this returns, the block is done with: after a crash it comes
+    /// again if it was not, and may come again if it was.
+    fn finalized(&self, block: Finalized);
+
+    /// A certificate has come; not every block has one of its own, and it may come before or after its block.
+    fn certified(&self, certificate: Certificate);
+
+    /// A higher block is known to be final, which may be long before the node has all blocks up to it.
+    fn tip(&self, height: u64, hash: B256);
+}
+
+/// The library's futures are large where they are not optimised. Memory is used only as far as a stack grows.
+const STACK_BYTES: usize = 64 << 20;
+
+#[derive(Clone)]
+struct Forward(Arc<dyn Events>);
+
+impl Observer for Forward {
+    async fn finalized(&self, block: Finalized) {
+        let events = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || events.finalized(block)).await;
+        // A panic there is one here: the block must not count as done.
+        done.expect("a finalized block could not be recorded");
+    }
+
+    fn certified(&self, certificate: Certificate) {
+        let events = self.0.clone();
+        drop(tokio::task::spawn_blocking(move || events.certified(certificate)));
+    }
+
+    fn tip(&self, _: Round, height: u64, hash: B256) {
+        self.0.tip(height, hash);
+    }
+}
+
+/// What a validator is and where.
+#[derive(Clone)]
+pub struct Options {
+    /// What the chain begins with.
+    pub genesis: Arc<Genesis>,
+    /// Its first epoch.
+    pub epoch: FirstEpoch,
+    /// Blocks per epoch; the same on all nodes.
+    pub epoch_blocks: NonZeroU64,
+    /// The node's key.
+    pub identity: Identity,
+    /// Its share of the network's key, if it has one.
+    pub share: Option<Vec<u8>>,
+    /// Where it stores everything.
+    pub folder: PathBuf,
+    /// Where it listens for peers.
+    pub listen: SocketAddr,
+    /// Who receives the tips of its blocks.
+    pub beneficiary: Address,
+    /// What its pool accepts.
+    pub pool: PoolLimits,
+    /// How long it waits for what.
+    pub timing: Timing,
+    /// Threads for the network and for computing.
+    pub threads: NonZeroUsize,
+    /// Whether peers may have private addresses, as on a network for development.
+    pub allow_private: bool,
+    /// Whether it begins with the state of others; only if it has no state.
+    pub sync: bool,
+    /// Told of what happens.
+    pub events: Arc<dyn Events>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { identity, folder, listen, .. } = self;
+        let fields = f.debug_struct("Options");
+        let mut fields = fields;
+        fields
+            .field("identity", identity)
+            .field("folder", folder)
+            .field("listen", listen)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a validator did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Its key or share does not fit the network.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(std::io::Error),
+    /// It stopped while it started.
+    #[error("the validator stopped while it started: {0}")]
+    Stopped(Stopped),
+}
+
+/// Why a validator stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Stopped {
+    /// It was asked to.
+    #[error("it was asked to stop")]
+    Asked,
+    /// One of its parts ended.
+    #[error("a part of it ended; its log says which")]
+    Ended,
+    /// Something that must not fail did.
+    #[error("{0}")]
+    Panic(String),
+}
+
+/// A running validator.
+#[derive(Debug)]
+pub struct Validator {
+    pool: SharedPool,
+    heads: watch::Receiver<Option<Head>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Stopped>>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Validator {
+    /// Starts a validator on threads of its own.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        let share =
+            options.share.as_ref().map(|share| options.epoch.share(&options.identity, share)).transpose()?;
+        let (heads, head) = watch::channel(None);
+        let (pool, news) = SharedPool::new(options.pool, head.clone());
+        let (stop, asked) = oneshot::channel();
+        let (ending, ended) = watch::channel(false);
+        let shared = pool.clone();
+        let run = move || {
+            // Whoever waits is told even if this panics.
+            let _ending = Ending(ending);
+            let config = runtime::Config::new()
+                .with_worker_threads(options.threads.get())
+                .with_thread_stack_size(STACK_BYTES)
+                .with_tcp_nodelay(Some(true))
+                .with_storage_directory(&options.folder);
+            runtime::Runner::new(config).start(|context| async move {
+                let peers = options.epoch.addresses();
+                let (mut network, oracle) =
+                    lookup::Network::new(context.child("network"), peer_config(&options));
+                let mut tracker = oracle.clone();
+                let _ = tracker.track(0, AddressableTrackedPeers::new(peers.clone(), Map::default()));
+                type Numbered = Channels<(), ()>;
+                let channels = Channels::new(|number| network.register(number, Numbered::QUOTA));
+                let network = network.start();
+                let config = Config {
+                    genesis: options.genesis,
+                    epoch_blocks: options.epoch_blocks,
+                    signer: options.identity.signer().clone(),
+                    share,
+                    partition: "validator".to_owned(),
+                    strategy: context.strategy(options.threads),
+                    manager: AddressableManager::new(oracle.clone()),
+                    blocker: oracle,
+                    election: Fixed(Arc::new(peers)),
+                    observer: Forward(options.events),
+                    beneficiary: options.beneficiary,
+                    pool: shared,
+                    news,
+                    heads,
+                    timing: options.timing,
+                    sync: options.sync,
+                };
+                let running = Box::pin(start(&context, config, channels)).await;
+                let mut tasks = running.tasks;
+                tasks.push(network);
+                tokio::select! {
+                    _ = asked => Stopped::Asked,
+                    _ = Handle::select(tasks) => Stopped::Ended,
+                }
+            })
+        };
+        let thread = std::thread::Builder::new()
+            .name("validator".into())
+            .stack_size(STACK_BYTES)
+            .spawn(run)
+            .map_err(StartError::Thread)?;
+        Ok(Self { pool, heads: head, stop: Some(stop), thread: Some(thread), ended })
+    }
+
+    /// Transactions that wait for a block.
+    #[must_use]
+    pub fn pool(&self) -> &SharedPool {
+        &self.pool
+    }
+
+    /// The latest final block and its state, as soon as the state is open.
+    #[must_use]
+    pub fn heads(&self) -> watch::Receiver<Option<Head>> {
+        self.heads.clone()
+    }
+
+    /// Resolves when the validator has stopped.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // An error means that it is gone, too.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Stops the validator, and says why it stopped if it did so before.
+    #[must_use]
+    pub fn stop(mut self) -> Stopped {
+        if let Some(stop) = self.stop.take() {
+            // It may have stopped already.
+            let _ = stop.send(());
+        }
+        let Some(thread) = self.thread.take() else { return Stopped::Asked };
+        thread.join().unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Stopped::Panic(text.unwrap_or_else(|| "a part of the validator panicked".to_owned()))
+        })
+    }
+}
+
+struct Ending(watch::Sender<bool>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
+fn peer_config(options: &Options) -> lookup::Config<Cups<Sake<PrivateKey>, ChaCha20Poly1305>> {
+    let handshake = Sake {
+        signer: options.identity.signer().clone(),
+        synchrony_bound: Duration::from_secs(5),
+        max_handshake_age: Duration::from_secs(10),
+        version: sake::Version::V1,
+    };
+    let handshake = Cups::new(handshake, cups::Version::V1);
+    // Peers of another network are no peers.
+    let namespace = [b"veracity-p2p-".as_slice(), options.genesis.hash().as_slice()].concat();
+    let peers_max = NZUsize!(options.epoch.validators().len().max(1) * 3);
+    let config = if options.allow_private { lookup::Config::local } else { lookup::Config::recommended };
+    config(handshake, &namespace, options.listen, peers_max, message_bytes_max(), NZUsize!(1024))
+}
