@@ -1,0 +1,234 @@
+//! What a node keeps on disk: its keys, its network, and its data.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use alloy_primitives::Address;
+use serde::{Deserialize, Serialize};
+use veracity_validator::Identity;
+
+use crate::{Founder, Network, NetworkError};
+
+/// How a node of a folder runs, unless it is told otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Where it listens for peers.
+    pub listen: SocketAddr,
+    /// Where it serves JSON-RPC.
+    pub rpc: SocketAddr,
+    /// Who receives the tips of its blocks.
+    pub beneficiary: Address,
+    /// Whether peers may have private addresses, as on a network for development.
+    pub allow_private: bool,
+}
+
+/// A node's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder(PathBuf);
+
+/// Why a folder is not a node's.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FolderError {
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is a node in it already.
+    #[error("{path} has a node in it already: choose another folder, or remove this one")]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file with a key does not hold one.
+    #[error("{path} must hold {expected} in hexadecimal: restore it from a backup")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// The configuration is invalid.
+    #[error("{path}: {source}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The network file is invalid.
+    #[error("{path}: {source}")]
+    Network {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: NetworkError,
+    },
+}
+
+impl Folder {
+    /// The folder at this path.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Where the network is described.
+    #[must_use]
+    pub fn network_file(&self) -> PathBuf {
+        self.file("network.json")
+    }
+
+    /// Where consensus keeps blocks, state and secrets.
+    #[must_use]
+    pub fn consensus(&self) -> PathBuf {
+        self.file("consensus")
+    }
+
+    /// Where blocks are indexed for clients.
+    #[must_use]
+    pub fn index(&self) -> PathBuf {
+        self.file("index.redb")
+    }
+
+    /// Makes the folder of a validator that founds a network.
+    ///
+    /// # Errors
+    /// [`FolderError::Taken`], [`FolderError::Io`].
+    pub fn found(
+        &self,
+        network: &Network,
+        founder: &Founder,
+        config: &NodeConfig,
+    ) -> Result<(), FolderError> {
+        self.make(network, founder.seed, Some(&founder.share), config)
+    }
+
+    /// Makes the folder of a node that joins a network.
+    ///
+    /// # Errors
+    /// [`FolderError::Taken`], [`FolderError::Io`].
+    pub fn join(&self, network: &Network, seed: [u8; 32], config: &NodeConfig) -> Result<(), FolderError> {
+        self.make(network, seed, None, config)
+    }
+
+    fn make(
+        &self,
+        network: &Network,
+        seed: [u8; 32],
+        share: Option<&[u8]>,
+        config: &NodeConfig,
+    ) -> Result<(), FolderError> {
+        if self.network_file().exists() {
+            return Err(FolderError::Taken { path: self.0.clone() });
+        }
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| FolderError::Io { path, source }
+        };
+        fs::create_dir_all(&self.0).map_err(at(&self.0))?;
+        restrict(&self.0).map_err(at(&self.0))?;
+        self.write_secret("node.key", &seed)?;
+        if let Some(share) = share {
+            self.write_secret("share.key", share)?;
+        }
+        let path = self.file("node.json");
+        let text = serde_json::to_string_pretty(config).expect("all keys are strings");
+        fs::write(&path, text).map_err(at(&path))?;
+        // Last, so that a folder with this file is complete.
+        let path = self.network_file();
+        fs::write(&path, network.to_json()).map_err(at(&path))
+    }
+
+    fn write_secret(&self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
+        let path = self.file(name);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let text = alloy_primitives::hex::encode(bytes);
+        let written = options.open(&path).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+        written.map_err(|source| FolderError::Io { path, source })
+    }
+
+    /// How the node runs.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`], [`FolderError::Config`].
+    pub fn config(&self) -> Result<NodeConfig, FolderError> {
+        let path = self.file("node.json");
+        match fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text).map_err(|source| FolderError::Config { path, source }),
+            Err(source) => Err(FolderError::Io { path, source }),
+        }
+    }
+
+    /// The network that the node belongs to.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`], [`FolderError::Network`].
+    pub fn network(&self) -> Result<Network, FolderError> {
+        let path = self.network_file();
+        match fs::read_to_string(&path) {
+            Ok(text) => Network::from_json(&text).map_err(|source| FolderError::Network { path, source }),
+            Err(source) => Err(FolderError::Io { path, source }),
+        }
+    }
+
+    /// The node's key.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`], [`FolderError::Key`].
+    pub fn identity(&self) -> Result<Identity, FolderError> {
+        let path = self.file("node.key");
+        let expected = "the 32 bytes of the node's key";
+        let bytes = read_secret(&path, expected)?;
+        let seed = bytes.try_into().map_err(|_| FolderError::Key { path, expected })?;
+        Ok(Identity::from_seed(seed))
+    }
+
+    /// The node's share of the network's key in the first epoch, if it has one.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`], [`FolderError::Key`].
+    pub fn share(&self) -> Result<Option<Vec<u8>>, FolderError> {
+        match read_secret(&self.file("share.key"), "a share of the network's key") {
+            Err(FolderError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            share => share.map(Some),
+        }
+    }
+}
+
+fn read_secret(path: &Path, expected: &'static str) -> Result<Vec<u8>, FolderError> {
+    let text =
+        fs::read_to_string(path).map_err(|source| FolderError::Io { path: path.to_owned(), source })?;
+    let bytes = alloy_primitives::hex::decode(text.trim());
+    bytes.map_err(|_| FolderError::Key { path: path.to_owned(), expected })
+}
+
+/// Secrets lie below.
+#[cfg(unix)]
+fn restrict(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+}
+
+#[cfg(not(unix))]
+fn restrict(_: &Path) -> io::Result<()> {
+    Ok(())
+}

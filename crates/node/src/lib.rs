@@ -1,0 +1,10 @@
+//! Compose the roles of a node.
+
+mod folder;
+mod network;
+mod node;
+mod pool;
+
+pub use folder::{Folder, FolderError, NodeConfig};
+pub use network::{Created, DEV_MNEMONIC, DevAccount, DevPlan, Founder, Network, NetworkError, dev_accounts};
+pub use node::{Node, NodeError, NodeOptions};
