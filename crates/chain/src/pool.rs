@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
-use alloy_consensus::{Transaction as _, TxEnvelope, transaction::Recovered};
+use alloy_consensus::{Transaction as _, TxEnvelope, Typed2718 as _, transaction::Recovered};
 use alloy_eips::Encodable2718 as _;
 use alloy_primitives::{Address, B256, U256};
 
-use crate::{CallError, PoolError, State, call::check_transaction, cost_max};
+use crate::{PoolError, State, call::check_transaction, cost_max};
 
 /// What a pool accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,10 +164,9 @@ impl Pool {
         if self.hashes.contains_key(&hash) {
             return Err(PoolError::Known { hash });
         }
-        check_transaction(transaction).map_err(|error| match error {
-            CallError::Blob => PoolError::Blob,
-            error => PoolError::Invalid { reason: error.to_string() },
-        })?;
+        if transaction.is_eip4844() {
+            return Err(PoolError::Blob);
+        }
         if let Some(found) = transaction.chain_id().filter(|id| *id != limits.chain_id) {
             return Err(PoolError::ChainId { expected: limits.chain_id, found });
         }
@@ -192,7 +191,7 @@ impl Pool {
         if cost > balance {
             return Err(PoolError::Funds { balance, cost });
         }
-        Ok(())
+        check_transaction(transaction).map_err(|error| PoolError::Invalid { reason: error.to_string() })
     }
 
     /// Drops what pays least until one more fits.

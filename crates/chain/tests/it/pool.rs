@@ -66,6 +66,7 @@ fn refusals_say_what_would_have_to_change() {
         changed(2, 0, |tx| (tx.max_fee_per_gas, tx.max_priority_fee_per_gas) = (6, 0)),
         "transaction underpriced: maxFeePerGas is 6 wei, at least 7 are needed",
     );
+    refuse(changed(2, 0, |tx| tx.gas_limit = 20_999), "intrinsic gas too low: have 20999, want 21000");
     refuse(changed(1, 0, |_| ()), "nonce too low: next nonce 1, tx nonce 0");
     refuse(
         changed(99, 0, |_| ()),
