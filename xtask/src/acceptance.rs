@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::process;
+use crate::{evm, process};
 
 /// The server process; it ends when this does.
 struct Server {
@@ -31,7 +31,7 @@ pub(crate) fn run() -> Result<()> {
         return Ok(());
     };
     process::cargo(&["build", "--quiet", "--package", "veracity"])?;
-    let program = target().join("debug/veracity");
+    let program = process::target().join("debug/veracity");
     let data = process::work("acceptance-data");
     if data.exists() {
         std::fs::remove_dir_all(&data)?;
@@ -42,7 +42,7 @@ pub(crate) fn run() -> Result<()> {
         let name = format!("digits-{model}");
         process::run(&program, &["--data", &data, "import", &file, "--samples", &samples, "--name", &name])?;
     }
-    let server = start(&program, &data)?;
+    let server = start(&program, &data, &["--no-chain"], "url")?;
     for model in ["digits-mlp", "digits-cnn"] {
         println!("tritonclient against {model}");
         let args = ["acceptance/open_inference.py", &server.url, model, "models/digits-test.npz"];
@@ -56,24 +56,42 @@ fn samples(model: &str) -> String {
     format!("models/digits-{part}calibration.npz")
 }
 
-fn target() -> std::path::PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| process::root().join("target"), Into::into)
-}
-
-/// Starts a server on a free port and waits for the line that says where it listens.
-fn start(program: &Path, data: &str) -> Result<Server> {
+/// Starts a server on free ports and waits for the line that says where it listens: the JSON field `field`.
+fn start(program: &Path, data: &str, args: &[&str], field: &str) -> Result<Server> {
     let mut command = Command::new(program);
-    command.args(["--data", data, "up", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::piped());
+    command
+        .args(["--data", data, "up", "--listen", "127.0.0.1:0", "--json"])
+        .args(args)
+        .stdout(Stdio::piped());
     let mut child = command.current_dir(process::root()).spawn()?;
     let stdout = child.stdout.take().context("the server's output is closed")?;
     let mut server = Server { child, url: String::new() };
+    let name = format!("\"{field}\": \"");
     for line in BufReader::new(stdout).lines() {
-        let line = line?;
-        if let Some(at) = line.find("http://") {
-            let url = line[at..].split(['"', ' ', ',']).next().unwrap_or_default();
-            server.url = url.trim_end_matches('/').to_owned();
+        if let Some((_, value)) = line?.split_once(&name) {
+            server.url = value.split('"').next().unwrap_or_default().trim_end_matches('/').to_owned();
             return Ok(server);
         }
     }
     bail!("the server ended before it listened");
 }
+
+/// Ethereum's clients against a chain with one validator.
+pub(crate) fn run_chain() -> Result<()> {
+    process::cargo(&["build", "--quiet", "--package", "veracity"])?;
+    let data = process::work("acceptance-chain");
+    if data.exists() {
+        std::fs::remove_dir_all(&data)?;
+    }
+    let arguments = ["--rpc", "127.0.0.1:0"];
+    let server =
+        start(&process::target().join("debug/veracity"), &data.to_string_lossy(), &arguments, "rpc")?;
+    evm::run(&evm::Node {
+        rpc_url: server.url.clone(),
+        ws_url: server.url.replace("http://", "ws://"),
+        private_key: FIRST_DEV_KEY.to_owned(),
+    })
+}
+
+/// Of the phrase that all tools use for development.
+const FIRST_DEV_KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";

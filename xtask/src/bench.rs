@@ -1,5 +1,5 @@
-//! Benchmarks: the engine against its peers, both measured in the same run on the same files, and the gateway against
-//! the engine alone.
+//! Benchmarks: the engine against its peers, both measured in the same run on the same files, the gateway against the
+//! engine alone, and the chain.
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,16 @@ pub(crate) enum What {
     /// What HTTP adds to a run: the engine alone, a request in this process, the same over loopback with its receipt.
     /// Medians of 5000 runs each of a tiny model, a few seconds in all.
     Gateway,
+    /// The chain: four validators as four processes, then one alone. How long until a transfer is final, transfers per
+    /// second, and what an idle validator costs.
+    Chain {
+        /// Transfers under load.
+        #[arg(long, default_value_t = 20_000)]
+        transfers: u32,
+        /// Single transfers.
+        #[arg(long, default_value_t = 100)]
+        single: u32,
+    },
 }
 
 const MODELS: [&str; 6] = ["digits-mlp", "digits-cnn", "mlp-784-128-10", "lenet", "mobilenetv2", "resnet18"];
@@ -31,6 +41,7 @@ pub(crate) fn run(what: &What) -> Result<()> {
     match what {
         What::Engine { seconds, only } => engine(*seconds, only.as_deref()),
         What::Gateway => gateway(),
+        What::Chain { transfers, single } => crate::bench_chain::run(*transfers, *single),
     }
 }
 
@@ -82,7 +93,7 @@ fn engine(seconds: f64, only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-fn describe_machine() -> Result<()> {
+pub(crate) fn describe_machine() -> Result<()> {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
         .lines()

@@ -8,15 +8,22 @@ use serde_json::Value;
 use crate::process;
 
 /// Crates from the bottom up; one may depend on those before it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 20] = [
     "veracity-ops",
     "veracity-graph",
     "veracity-kernels",
     "veracity-engine",
     "veracity-importer",
+    "veracity-light",
     "veracity-receipt",
     "veracity-store",
+    "veracity-hosting",
     "veracity-chain",
+    "veracity-rpc",
+    "veracity-consensus",
+    "veracity-validator",
+    "veracity-node",
+    "veracity-sim",
     "veracity-worker",
     "veracity-gateway",
     "veracity",
@@ -25,7 +32,7 @@ const ORDER: [&str; 13] = [
 ];
 
 /// Crates that decide what the world believes; they depend on nothing but each other and taken crates.
-const CLOSURE: [&str; 3] = ["veracity-ops", "veracity-graph", "veracity-receipt"];
+const CLOSURE: [&str; 4] = ["veracity-ops", "veracity-graph", "veracity-light", "veracity-receipt"];
 
 pub(crate) fn check() -> Result<()> {
     let text = process::output("cargo", &["metadata", "--format-version", "1", "--no-deps", "--offline"])?;

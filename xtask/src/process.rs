@@ -82,8 +82,14 @@ pub(crate) fn python(name: &str, requirements: &Path) -> Result<Option<PathBuf>>
     Ok(Some(inside))
 }
 
-fn works(program: &str) -> bool {
+/// Whether `program` is on this machine.
+pub(crate) fn works(program: &str) -> bool {
     let mut command = Command::new(program);
     command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{completions, demo, doctor, import, model, run, up, verify};
+use crate::commands::{completions, demo, doctor, import, localnet, model, node, run, status, up, verify};
 
 const EXAMPLES: &str = "\
 First steps:
@@ -12,7 +12,7 @@ First steps:
   veracity import net.onnx --samples data.npz       convert an ONNX file
   veracity run net --input x.npz --receipt r.cose   run it, get a receipt
   veracity verify r.cose                            check it by running again
-  veracity up                                       serve models over HTTP
+  veracity up                                       serve models, and a chain
 
 Exit status: 0 success, 1 not verified (or a doctor's FAIL), 2 bad input or usage, \
 3 trouble outside (disk, network, port): try again.";
@@ -49,6 +49,9 @@ pub(crate) enum Command {
     Model(model::ModelArgs),
     Run(run::RunArgs),
     Verify(verify::VerifyArgs),
+    Localnet(localnet::LocalnetArgs),
+    Node(node::NodeArgs),
+    Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
 }

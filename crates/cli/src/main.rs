@@ -2,6 +2,7 @@
 
 mod apart;
 mod args;
+mod chain;
 mod commands;
 mod data;
 mod error;
@@ -64,6 +65,9 @@ fn dispatch(cli: &Cli, out: Output) -> Result<bool, Failure> {
         Command::Model(args) => commands::model::execute(args, global, out)?,
         Command::Run(args) => commands::run::execute(args, global, out)?,
         Command::Verify(args) => return commands::verify::execute(args, global, out),
+        Command::Localnet(args) => commands::localnet::execute(args, global, out)?,
+        Command::Node(args) => commands::node::execute(args, out)?,
+        Command::Status(args) => commands::status::execute(args, out)?,
         Command::Doctor(args) => return commands::doctor::execute(args, global, out),
         Command::Completions(args) => commands::completions::execute(args, out),
     }
@@ -72,7 +76,11 @@ fn dispatch(cli: &Cli, out: Output) -> Result<bool, Failure> {
 
 /// What libraries report: warnings, for a server also its milestones, and whatever `RUST_LOG` asks for.
 fn log_to_stderr(command: &Command) {
-    let level = if matches!(command, Command::Up(_)) { "info" } else { "warn" };
+    let level = match command {
+        Command::Up(_) => "info,commonware=warn",
+        Command::Node(_) => "info,commonware=warn,commonware_glue=info",
+        _ => "warn",
+    };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let ansi = Colors::of(&stderr()) != Colors::None;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(ansi).init();

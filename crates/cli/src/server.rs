@@ -35,9 +35,7 @@ impl Node {
         let key = data::executor_key(&store)?;
         let gateway = Gateway::new(Arc::new(store), key, config).map_err(|e| start_failure(&e))?;
         let executor = gateway.executor();
-        let runtime = Builder::new_multi_thread().enable_all().build();
-        let runtime =
-            runtime.map_err(|e| Failure::outside("threads", e, "try again when the machine is less busy"))?;
+        let runtime = runtime()?;
         let listener = runtime.block_on(TcpListener::bind(listen)).map_err(|e| listen_failure(listen, &e))?;
         let address = listener.local_addr().map_err(|e| listen_failure(listen, &e))?;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -53,9 +51,19 @@ impl Node {
         format!("http://{}", self.address)
     }
 
-    /// Waits for Ctrl-C or a request to terminate.
-    pub(crate) fn wait(&self) {
-        self.runtime.block_on(interrupted());
+    /// Runs a future on the server's threads.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// Waits for Ctrl-C, a request to terminate, or `ended`; says whether it was that.
+    pub(crate) fn wait_unless(&self, ended: impl Future<Output = ()>) -> bool {
+        self.runtime.block_on(async {
+            tokio::select! {
+                () = interrupted() => false,
+                () = ended => true,
+            }
+        })
     }
 
     /// Lets requests in progress end and makes receipts durable.
@@ -72,8 +80,27 @@ impl Node {
     }
 }
 
+/// Threads for the network.
+///
+/// # Errors
+/// `threads`.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|e| Failure::outside("threads", e, "try again when the machine is less busy"))
+}
+
+/// Waits for Ctrl-C or a request to terminate.
+///
+/// # Errors
+/// `threads`.
+pub(crate) fn wait_for_interrupt() -> Result<(), Failure> {
+    runtime()?.block_on(interrupted());
+    Ok(())
+}
+
+/// Resolves on Ctrl-C or a request to terminate.
 #[cfg(unix)]
-async fn interrupted() {
+pub(crate) async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => tokio::select! {
@@ -84,8 +111,9 @@ async fn interrupted() {
     }
 }
 
+/// Resolves on Ctrl-C.
 #[cfg(not(unix))]
-async fn interrupted() {
+pub(crate) async fn interrupted() {
     let _ = tokio::signal::ctrl_c().await;
 }
 

@@ -1,22 +1,33 @@
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
+    path::Path,
+    time::SystemTime,
+};
 
 use clap::Args;
 use serde::Serialize;
 use veracity_gateway::Config;
+use veracity_node::{DevPlan, Folder, Node as ChainNode, NodeConfig, NodeOptions};
 
-use crate::{args::Global, data, error::Failure, output::Output, runner::EngineArgs, server::Node};
+use crate::{args::Global, chain, data, error::Failure, output::Output, runner::EngineArgs, server::Node};
 
 const EXAMPLES: &str = "\
 Examples:
   veracity up
   veracity up --listen 0.0.0.0:8080 --data /srv/veracity
   curl http://127.0.0.1:8080/v2/models/digits-cnn
+  cast block-number --rpc-url http://127.0.0.1:8545
+
+A chain with one validator and accounts for development runs beside the models; its data stays in the folder \
+dev-chain of the data folder until --fresh removes it.
 
 Clients of the Open Inference Protocol v2 (tritonclient, KServe) work unchanged. Every answer has the header \
 x-receipt-id; GET /v1/receipts/ID gives the receipt. There is no login and no TLS: beyond this machine models can be \
 read and run but not changed, unless you say --writable. Logs go to stderr; RUST_LOG=debug says more.";
 
-/// Serve the models of the data folder over HTTP, with a receipt for every answer.
+/// Serve the models of the data folder over HTTP, with a receipt for every answer, and a chain for development.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct UpArgs {
@@ -29,6 +40,15 @@ pub(crate) struct UpArgs {
     /// Let nobody upload or remove models over HTTP.
     #[arg(long)]
     read_only: bool,
+    /// Address of the chain's JSON-RPC; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8545")]
+    rpc: SocketAddr,
+    /// Run no chain.
+    #[arg(long, conflicts_with_all = ["rpc", "fresh"])]
+    no_chain: bool,
+    /// Begin a new chain in place of the one that the data folder has.
+    #[arg(long)]
+    fresh: bool,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -41,6 +61,7 @@ struct Banner {
     data: String,
     models: Vec<String>,
     writable: bool,
+    chain: Option<chain::Banner>,
 }
 
 /// Runs `veracity up` until it is interrupted.
@@ -50,22 +71,78 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
     let folder = store.root().display().to_string();
     let writable = !args.read_only && (args.writable || args.listen.ip().is_loopback());
     let config = Config { engine: args.engine.options(), writable, ..Config::default() };
+    let chain_folder = store.root().join("dev-chain");
     let node = Node::start(store, config, args.listen)?;
+    let chain = match args.no_chain {
+        true => None,
+        false => Some(start_chain(args, &chain_folder, &node)?),
+    };
     out.result(&Banner {
         url: node.url(),
         executor: node.executor.to_string(),
         data: folder,
         models: names.into_iter().map(|(name, _)| name.to_string()).collect(),
         writable,
+        chain: chain
+            .as_ref()
+            .map(|chain| chain::Banner::new(chain.network(), &format!("http://{}", chain.rpc_address()))),
     });
-    node.wait();
+    let ended = match &chain {
+        Some(chain) => node.wait_unless(chain.ended()),
+        None => node.wait_unless(std::future::pending()),
+    };
     out.note("stopping; requests in progress may end");
-    node.stop()
+    let stopped = chain.map(|chain| node.block_on(chain.stop()));
+    node.stop()?;
+    match stopped.filter(|_| ended) {
+        Some(stopped) => {
+            Err(Failure::outside("chain_stopped", stopped, "see the log; if the disk was full, make room"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Starts the chain of a folder, which is made if there is none.
+fn start_chain(args: &UpArgs, folder: &Path, node: &Node) -> Result<ChainNode, Failure> {
+    let nodes = Folder::new(folder);
+    if args.fresh && nodes.network_file().exists() {
+        std::fs::remove_dir_all(folder).map_err(|e| Failure::write(folder, &e))?;
+    }
+    if !nodes.network_file().exists() {
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // A validator without peers listens where it likes.
+        let plan = DevPlan {
+            chain_id: chain::CHAIN_ID,
+            validators: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+            accounts: chain::ACCOUNTS,
+            parameters: vec![],
+            time: time.as_secs(),
+        };
+        let created = plan.create().map_err(|e| chain::network_failure(&e))?;
+        let founder = &created.founders[0];
+        let config = NodeConfig {
+            listen: founder.listen,
+            rpc: args.rpc,
+            beneficiary: founder.operator.address,
+            allow_private: true,
+        };
+        nodes.found(&created.network, founder, &config).map_err(|e| chain::folder_failure(&e))?;
+    }
+    let config = nodes.config().map_err(|e| chain::folder_failure(&e))?;
+    let options = NodeOptions {
+        folder: nodes,
+        listen: config.listen,
+        rpc: veracity_rpc::Config::new(args.rpc),
+        beneficiary: config.beneficiary,
+        threads: NonZeroUsize::MIN,
+        allow_private: true,
+    };
+    node.block_on(ChainNode::start(options)).map_err(|e| chain::node_failure(&e))
 }
 
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, executor, data, models, writable } = self;
+        let Self { url, executor, data, models, writable, chain } = self;
         let changes = if *writable { "can be changed" } else { "cannot be changed" };
         writeln!(f, "Veracity {} serves {url}", env!("CARGO_PKG_VERSION"))?;
         writeln!(f, "  data       {data} ({changes} over HTTP)")?;
@@ -76,6 +153,12 @@ impl fmt::Display for Banner {
         }
         let model = models.first().map_or("MODEL", String::as_str);
         writeln!(f, "  try        curl {url}/v2/models/{model}")?;
+        if let Some(chain) = chain {
+            writeln!(f)?;
+            writeln!(f, "A chain with one validator runs beside it")?;
+            writeln!(f, "{chain}")?;
+            writeln!(f)?;
+        }
         write!(f, "  stop       Ctrl-C")
     }
 }

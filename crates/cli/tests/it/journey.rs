@@ -13,12 +13,12 @@ fn import_run_verify() {
     {
         verdict.line("PASS", check);
     }
-    let conclusion = "VERIFIED (tier: signed), except what was skipped: executor";
+    let conclusion = "VERIFIED (tier: signed), except what was skipped: executor, final, anchored";
     assert!(verdict.stdout.ends_with(&format!("\n{conclusion}\n")), "{verdict:?}");
     let json = home.run(&["verify", "r.cose", "--json"]).ok().json();
     assert_eq!((&json["verified"], &json["tier"]), (&true.into(), &"signed".into()));
     assert_eq!((&json["conclusion"], &json["skipped"][0]), (&conclusion.into(), &"executor".into()));
-    assert_eq!(json["checks"].as_array().unwrap().len(), 10);
+    assert_eq!(json["checks"].as_array().unwrap().len(), 12);
     assert_eq!(json["receipt"]["model_name"], "mlp");
 }
 
@@ -86,12 +86,14 @@ fn the_conclusion_names_what_was_skipped() {
     let home = Home::with_receipt();
     fs::remove_file(home.path("r.cose.response")).unwrap();
     let done = home.run(&["verify", "r.cose"]).ok();
-    let conclusion = "\nVERIFIED (tier: signed), except what was skipped: executor, response\n";
+    let conclusion =
+        "\nVERIFIED (tier: signed), except what was skipped: executor, response, final, anchored\n";
     assert!(done.stdout.ends_with(conclusion), "{done:?}");
     let executor = home.run(&["verify", "r.cose", "--json"]).json()["receipt"]["executor"].clone();
     let done = home.run(&["verify", "r.cose", "--executor", executor.as_str().unwrap()]).ok();
     assert!(
-        done.stdout.ends_with("\nVERIFIED (tier: signed), except what was skipped: response\n"),
+        done.stdout
+            .ends_with("\nVERIFIED (tier: signed), except what was skipped: response, final, anchored\n"),
         "{done:?}"
     );
 }

@@ -229,6 +229,18 @@ fn bad_receipts_and_usage() {
             case(&["verify", "r.cose", "--request", "absent"], "file_not_found", &["absent"]),
             case(&["verify", "r.cose", "--model", "absent"], "model_not_found", &["absent"]),
             case(&["verify", "r.cose", "--executor", "me"], "usage", &["me"]),
+            case(&["verify", "r.cose", "--network-key", "me"], "network_key_malformed", &["192 hex digits"]),
+            case(
+                &["verify", "r.cose", "--network-key", "r.cose"],
+                "network_key_malformed",
+                &["192 hex digits"],
+            ),
+            case(&["verify", "r.cose", "--evidence", "absent"], "file_not_found", &["absent"]),
+            case(
+                &["verify", "r.cose", "--evidence", "x.npz"],
+                "evidence_malformed",
+                &["x.npz is no evidence"],
+            ),
             case(&["model", "show", "absent"], "model_not_found", &["absent"]),
             case(&["model", "rm", "absent"], "model_not_found", &["absent"]),
             case(&["no-such-command"], "usage", &["no-such-command"]),

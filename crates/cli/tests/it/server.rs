@@ -19,7 +19,7 @@ struct Up {
 
 impl Up {
     fn start(home: &Home, args: &[&str]) -> Self {
-        let args = [&["up", "--json", "--listen", "127.0.0.1:0"], args].concat();
+        let args = [&["up", "--no-chain", "--json", "--listen", "127.0.0.1:0"], args].concat();
         let mut child = home.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut text = String::new();

@@ -1,0 +1,155 @@
+//! What commands about the chain share.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use veracity_node::{FolderError, Network, NetworkError, NodeError, dev_accounts};
+
+use crate::error::Failure;
+
+/// Chain id of networks for development, the one that Ethereum's tools expect.
+pub(crate) const CHAIN_ID: u64 = 31337;
+/// Accounts with money on networks for development.
+pub(crate) const ACCOUNTS: u32 = 10;
+
+/// What one needs to use a network for development.
+#[derive(Debug, Serialize)]
+pub(crate) struct Banner {
+    chain_id: u64,
+    network: String,
+    network_key: String,
+    rpc: String,
+    accounts: Vec<Account>,
+}
+
+/// An account that everybody may use.
+#[derive(Debug, Serialize)]
+struct Account {
+    address: String,
+    private_key: String,
+}
+
+impl Banner {
+    pub(crate) fn new(network: &Network, rpc: &str) -> Self {
+        let account = |account: veracity_node::DevAccount| Account {
+            address: account.address.to_string(),
+            private_key: account.key.to_string(),
+        };
+        Self {
+            chain_id: network.chain_id(),
+            network: network.hash().to_string(),
+            network_key: network.key().to_string(),
+            rpc: rpc.to_owned(),
+            accounts: dev_accounts(0, ACCOUNTS).into_iter().map(account).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Banner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { chain_id, network, network_key, rpc, accounts } = self;
+        writeln!(f, "  chain id   {chain_id}")?;
+        writeln!(f, "  network    {network}")?;
+        writeln!(f, "  key        {network_key}")?;
+        writeln!(f, "  JSON-RPC   {rpc} (HTTP and WebSocket)")?;
+        writeln!(
+            f,
+            "  accounts   10000 VER each; everybody knows these keys, so use them for development only"
+        )?;
+        for (index, account) in accounts.iter().enumerate() {
+            writeln!(f, "    ({index}) {}  {}", account.address, account.private_key)?;
+        }
+        writeln!(f, "  try        cast block-number --rpc-url {rpc}")?;
+        writeln!(
+            f,
+            "             cast balance {} --rpc-url {rpc}",
+            accounts.first().map_or("", |a| &a.address)
+        )?;
+        write!(f, "             veracity status --rpc {rpc}")
+    }
+}
+
+/// A JSON-RPC client.
+pub(crate) struct Rpc<'a> {
+    url: &'a str,
+}
+
+/// Largest answer that is read.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+impl<'a> Rpc<'a> {
+    pub(crate) fn new(url: &'a str) -> Self {
+        Self { url }
+    }
+
+    /// Calls a method.
+    ///
+    /// # Errors
+    /// `rpc_unreachable`, `rpc_refused`.
+    pub(crate) fn call(&self, method: &str, params: &Value) -> Result<Value, Failure> {
+        let Self { url } = self;
+        let unreachable = |e: &dyn fmt::Display| {
+            Failure::outside(
+                "rpc_unreachable",
+                format!("{url}: {e}"),
+                "check that the node runs, and its address",
+            )
+        };
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        let answer = ureq::post(*url).header("content-type", "application/json").send(request);
+        let mut answer = answer.map_err(|e| unreachable(&e))?;
+        let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+        let text = text.map_err(|e| unreachable(&e))?;
+        let mut answer: Value = serde_json::from_str(&text).map_err(|e| unreachable(&e))?;
+        match answer.get("error") {
+            Some(error) => {
+                let message = error["message"].as_str().unwrap_or("no reason given");
+                Err(Failure::input("rpc_refused", format!("{method}: {message}"), "see what the node says"))
+            }
+            None => Ok(answer["result"].take()),
+        }
+    }
+
+    /// The height of the latest block.
+    ///
+    /// # Errors
+    /// As [`Rpc::call`].
+    pub(crate) fn height(&self) -> Result<u64, Failure> {
+        let height = self.call("eth_blockNumber", &json!([]))?;
+        number(&height).ok_or_else(|| {
+            Failure::outside(
+                "rpc_unreachable",
+                format!("{}: not a number: {height}", self.url),
+                "check the address",
+            )
+        })
+    }
+}
+
+/// A quantity of JSON-RPC.
+pub(crate) fn number(value: &Value) -> Option<u64> {
+    u64::from_str_radix(value.as_str()?.strip_prefix("0x")?, 16).ok()
+}
+
+pub(crate) fn folder_failure(error: &FolderError) -> Failure {
+    match error {
+        FolderError::Io { .. } => {
+            Failure::outside("node_folder", error, "check the path and who may read it")
+        }
+        FolderError::Taken { .. } => Failure::input("node_folder_taken", error, "choose another folder"),
+        _ => Failure::input("node_folder", error, "restore the folder from a backup"),
+    }
+}
+
+pub(crate) fn network_failure(error: &NetworkError) -> Failure {
+    Failure::input("network", error, "check the network's file")
+}
+
+pub(crate) fn node_failure(error: &NodeError) -> Failure {
+    match error {
+        NodeError::Folder(error) => folder_failure(error),
+        NodeError::Serve(error) => Failure::outside("rpc_port", error, "choose another address with --rpc"),
+        error => Failure::outside("node", error, "see the log; RUST_LOG=debug says more"),
+    }
+}

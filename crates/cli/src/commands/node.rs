@@ -1,0 +1,103 @@
+use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use veracity_node::{Folder, Node, NodeOptions};
+
+use crate::{chain, error::Failure, output::Output, server};
+
+const EXAMPLES: &str = "\
+Examples:
+  veracity node start --folder ~/.veracity/localnet/0
+  veracity node start --folder /srv/validator --rpc 127.0.0.1:8545";
+
+/// Run a node of a network.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct NodeArgs {
+    #[command(subcommand)]
+    command: NodeCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum NodeCommand {
+    Start(StartArgs),
+}
+
+/// Start the node of a folder, and run it until it is interrupted.
+#[derive(Debug, Args)]
+struct StartArgs {
+    /// Folder of the node, with its keys and its network.
+    #[arg(long, value_name = "DIR")]
+    folder: PathBuf,
+    /// Address for peers [default: the folder's].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Address for JSON-RPC [default: the folder's].
+    #[arg(long, value_name = "ADDRESS")]
+    rpc: Option<SocketAddr>,
+    /// Threads for consensus.
+    #[arg(long, default_value = "2")]
+    threads: NonZeroUsize,
+}
+
+/// What runs where.
+#[derive(Debug, Serialize)]
+struct Banner {
+    node: String,
+    network: String,
+    chain_id: u64,
+    height: u64,
+    rpc: String,
+}
+
+/// Runs `veracity node`.
+pub(crate) fn execute(args: &NodeArgs, out: Output) -> Result<(), Failure> {
+    let NodeCommand::Start(args) = &args.command;
+    let folder = Folder::new(&args.folder);
+    let config = folder.config().map_err(|e| chain::folder_failure(&e))?;
+    let identity = folder.identity().map_err(|e| chain::folder_failure(&e))?;
+    let options = NodeOptions {
+        folder,
+        listen: args.listen.unwrap_or(config.listen),
+        rpc: veracity_rpc::Config::new(args.rpc.unwrap_or(config.rpc)),
+        beneficiary: config.beneficiary,
+        threads: args.threads,
+        allow_private: config.allow_private,
+    };
+    let runtime = server::runtime()?;
+    runtime.block_on(async {
+        let node = Node::start(options).await.map_err(|e| chain::node_failure(&e))?;
+        out.result(&Banner {
+            node: identity.public_key().iter().map(|byte| format!("{byte:02x}")).collect(),
+            network: node.network().hash().to_string(),
+            chain_id: node.network().chain_id(),
+            height: node.chain().head().number(),
+            rpc: format!("http://{}", node.rpc_address()),
+        });
+        let is_asked = tokio::select! {
+            () = server::interrupted() => true,
+            () = node.ended() => false,
+        };
+        let stopped = node.stop().await;
+        if is_asked {
+            return Ok(());
+        }
+        Err(Failure::outside(
+            "node_stopped",
+            stopped,
+            "see the log; if the disk was full, make room and start again",
+        ))
+    })
+}
+
+impl fmt::Display for Banner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { node, network, chain_id, height, rpc } = self;
+        writeln!(f, "Node {node}")?;
+        writeln!(f, "  network    {network}, chain id {chain_id}")?;
+        writeln!(f, "  height     {height}")?;
+        writeln!(f, "  JSON-RPC   {rpc}")?;
+        write!(f, "  stop       Ctrl-C")
+    }
+}
