@@ -2,6 +2,7 @@
 //!
 //! A [`Scenario`] says what goes wrong. The same seed gives the same run, bit for bit, so a failure can be repeated.
 
+mod attack;
 mod client;
 mod network;
 mod scenario;

@@ -50,7 +50,7 @@ use veracity_consensus::{
 };
 
 use crate::{
-    Scenario,
+    Scenario, attack,
     client::{CHAIN_ID, Workload},
 };
 
@@ -79,7 +79,7 @@ pub struct Report {
 /// What went wrong, with the seed that repeats it: validators that disagree, a transaction that was lost or executed
 /// twice, or a network that did not come to an end in time.
 pub fn run(scenario: Scenario, seed: u64, validators: u8) -> Result<Report, String> {
-    let simulated = Simulated::new(validators, Workload::new(validators, scenario.transactions()));
+    let simulated = Simulated::new(scenario, validators, Workload::new(validators, scenario.transactions()));
     let world = simulated.world.clone();
     let done = Done { validators: usize::from(validators), height_min: scenario.height_min() };
     let plan = PlanBuilder::new(simulated.clone())
@@ -193,6 +193,7 @@ impl Observer for Watch {
 /// A network of validators that share a genesis.
 #[derive(Clone)]
 pub(crate) struct Simulated {
+    scenario: Scenario,
     signers: Vec<ed25519::PrivateKey>,
     pub(crate) keys: Vec<PublicKey>,
     shares: Map<PublicKey, Share>,
@@ -206,7 +207,7 @@ pub(crate) struct Simulated {
 const EPOCH_BLOCKS: NonZeroU64 = NonZeroU64::new(40).expect("not zero");
 
 impl Simulated {
-    fn new(validators: u8, workload: Workload) -> Self {
+    fn new(scenario: Scenario, validators: u8, workload: Workload) -> Self {
         let signers: Vec<_> = (0..validators).map(|i| ed25519::PrivateKey::from_seed(i.into())).collect();
         let keys: Vec<_> = signers.iter().map(|signer| signer.public_key()).collect();
         let address = |i: u16| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10_000 + i);
@@ -230,6 +231,7 @@ impl Simulated {
         let block = genesis_block(&file, &state);
         let genesis = Genesis::new(CHAIN_ID, changes, block, info).expect("accounts bring their code");
         Self {
+            scenario,
             signers,
             keys,
             shares,
@@ -243,7 +245,8 @@ impl Simulated {
 
 /// What can be asked of a running validator.
 pub(crate) struct Validator {
-    marshal: veracity_consensus::Marshal,
+    /// None if it does not do what it should.
+    marshal: Option<veracity_consensus::Marshal>,
     heads: watch::Receiver<Option<Head>>,
     workload: Arc<Workload>,
 }
@@ -266,14 +269,15 @@ impl Validator {
 
 impl ProcessedHeight for Validator {
     async fn processed_height(&self) -> u64 {
-        self.marshal.get_processed().await.map_or(0, |processed| processed.height().get())
+        let Some(marshal) = &self.marshal else { return 0 };
+        marshal.get_processed().await.map_or(0, |processed| processed.height().get())
     }
 }
 
 /// The tasks of a validator, and the context that all of them end with.
 pub(crate) struct Engine {
     context: deterministic::Context,
-    running: Running,
+    tasks: Vec<Handle<()>>,
 }
 
 impl EngineDefinition for Simulated {
@@ -286,7 +290,7 @@ impl EngineDefinition for Simulated {
     }
 
     fn channels(&self) -> Vec<(u64, Quota)> {
-        (0..Channels::<(), ()>::COUNT).map(|channel| (channel, Channels::<(), ()>::QUOTA)).collect()
+        (0..Channels::<(), ()>::COUNT).map(|channel| (channel, Channels::<(), ()>::quota(channel))).collect()
     }
 
     fn max_message_size(&self) -> u32 {
@@ -295,6 +299,16 @@ impl EngineDefinition for Simulated {
 
     async fn init(&self, from: InitContext<'_, PublicKey>) -> (Engine, Validator) {
         let InitContext { context, index, delayed, public_key, oracle, channels, monitor, .. } = from;
+        if let Some(attack) = self.scenario.attack()
+            && index + 1 == self.keys.len()
+        {
+            let tasks = attack::start(&context, attack, channels);
+            let (_, heads) = watch::channel(None);
+            return (
+                Engine { context, tasks },
+                Validator { marshal: None, heads, workload: self.workload.clone() },
+            );
+        }
         let mut channels = channels.into_iter();
         let channels = Channels::new(|_| channels.next().expect("all channels were registered"));
         let (heads, head) = watch::channel(None);
@@ -314,8 +328,9 @@ impl EngineDefinition for Simulated {
             world: self.world.clone(),
             monitor,
         };
-        let clients =
-            (0..self.workload.transactions.len()).filter(|client| client % self.keys.len() == index);
+        // Clients of a faulty validator go to another.
+        let honest = self.keys.len() - usize::from(self.scenario.attack().is_some());
+        let clients = (0..self.workload.transactions.len()).filter(|client| client % honest == index);
         insist(&context, self.workload.clone(), clients.collect(), pool.clone(), head.clone());
         let config = Config {
             genesis: self.genesis.clone(),
@@ -336,16 +351,16 @@ impl EngineDefinition for Simulated {
             sync: delayed,
         };
         let running = Box::pin(start(&context, config, channels)).await;
-        let validator =
-            Validator { marshal: running.marshal.clone(), heads: head, workload: self.workload.clone() };
-        (Engine { context, running }, validator)
+        let Running { tasks, marshal } = running;
+        let validator = Validator { marshal: Some(marshal), heads: head, workload: self.workload.clone() };
+        (Engine { context, tasks }, validator)
     }
 
     fn start(engine: Engine) -> Handle<()> {
-        let Engine { context, running } = engine;
+        let Engine { context, tasks } = engine;
         context.spawn(|_| async move {
             // A validator ends when one of its parts does, and with it all that it spawned.
-            let ended = Handle::select(running.tasks).await;
+            let ended = Handle::select(tasks).await;
             tracing::debug!(?ended, "a validator ended");
         })
     }
@@ -402,7 +417,8 @@ impl ExitCondition<PublicKey, Validator> for Done {
         _: usize,
     ) -> Verdict<'a, bool> {
         let all = states.len() == self.validators;
-        let is_done = all && states.iter().all(|state| state.has_all() && state.height() >= self.height_min);
+        let mut honest = states.iter().filter(|state| state.marshal.is_some());
+        let is_done = all && honest.all(|state| state.has_all() && state.height() >= self.height_min);
         Box::pin(async move { Ok(is_done) })
     }
 }

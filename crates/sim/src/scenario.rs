@@ -12,7 +12,7 @@ use commonware_runtime::deterministic::FaultConfig;
 use commonware_utils::probability;
 use veracity_consensus::PublicKey;
 
-use crate::network::Simulated;
+use crate::{attack::Attack, network::Simulated};
 
 /// What goes wrong in a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
@@ -34,6 +34,12 @@ pub enum Scenario {
     Disks,
     /// One validator joins late, with the state of the others.
     Late,
+    /// One validator keeps its votes, blocks and dealings to itself, so its new share is revealed.
+    Withholds,
+    /// One validator floods the others with bytes that mean nothing.
+    Garbage,
+    /// One validator sends everybody again what it hears, late and on wrong channels.
+    Replays,
 }
 
 const CALM: Link = Link {
@@ -47,7 +53,7 @@ const DEAD: Link = Link { success_rate: probability!(0.0), ..CALM };
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Calm,
         Self::Slow,
         Self::Lossy,
@@ -56,6 +62,9 @@ impl Scenario {
         Self::Partition,
         Self::Disks,
         Self::Late,
+        Self::Withholds,
+        Self::Garbage,
+        Self::Replays,
     ];
 
     /// Transactions by each client.
@@ -63,6 +72,16 @@ impl Scenario {
         match self {
             Self::Calm | Self::Late => 120,
             _ => 60,
+        }
+    }
+
+    /// What the last validator does instead of its work.
+    pub(crate) fn attack(self) -> Option<Attack> {
+        match self {
+            Self::Withholds => Some(Attack::Withhold),
+            Self::Garbage => Some(Attack::Garbage),
+            Self::Replays => Some(Attack::Replay),
+            _ => None,
         }
     }
 
@@ -78,7 +97,7 @@ impl Scenario {
     pub(crate) fn apply(self, plan: PlanBuilder<Simulated>, keys: &[PublicKey]) -> PlanBuilder<Simulated> {
         let seconds = Duration::from_secs;
         match self {
-            Self::Calm => plan.link(CALM),
+            Self::Calm | Self::Withholds | Self::Garbage | Self::Replays => plan.link(CALM),
             Self::Slow => plan.link(SLOW),
             Self::Lossy => plan.link(LOSSY),
             Self::Crashes => {

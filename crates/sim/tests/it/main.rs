@@ -27,6 +27,9 @@ scenarios! {
     messages_are_lost Lossy
     disks_fail Disks
     one_joins_late Late
+    one_withholds_everything Withholds
+    one_sends_garbage Garbage
+    one_replays Replays
 }
 
 #[test]
