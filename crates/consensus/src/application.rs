@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use alloy_consensus::{
-    TxEnvelope,
+    Transaction as _, TxEnvelope,
     transaction::{Recovered, SignerRecoverable as _},
 };
 use alloy_primitives::Address;
@@ -32,6 +32,8 @@ use crate::{
 
 /// How far a block's time may lie after its parent's, in seconds: a chain that stood still catches up in such steps.
 pub const TIME_STEP_MAX: u64 = 3600;
+/// How often the clock is looked at while a block's time has not come.
+const CLOCK_STEP: Duration = Duration::from_millis(100);
 /// Bytes of transactions that a block may have, so that it fits with its header.
 const TRANSACTION_BYTES_MAX: usize = BLOCK_BYTES_MAX - (1 << 14);
 
@@ -40,6 +42,8 @@ const TRANSACTION_BYTES_MAX: usize = BLOCK_BYTES_MAX - (1 << 14);
 pub(crate) struct App<S, O> {
     pub(crate) genesis: Arc<Genesis>,
     pub(crate) beneficiary: Address,
+    /// How long building a block may take.
+    pub(crate) build_time: Duration,
     pub(crate) pool: SharedPool,
     pub(crate) seeds: Seeds,
     pub(crate) heads: Recent,
@@ -143,30 +147,50 @@ impl<S: Strategy, O: Observer> App<S, O> {
         Ok(self.strategy.spawn(1 + block.execution().transactions.len(), check).await?)
     }
 
-    /// Fills a block with what tips most.
-    fn build(&self, parent: &Head, choice: &Choice) -> Builder {
-        let mut builder = Builder::new(&parent.header, &parent.state, self.genesis.chain_id(), choice);
+    /// What tips most, as far as a block has room for it.
+    ///
+    /// It is copied, so that the pool is not held while transactions are executed.
+    fn candidates(&self, parent: &Head) -> Vec<Recovered<TxEnvelope>> {
+        use alloy_eips::Encodable2718 as _;
         let base_fee = veracity_chain::next_base_fee(&parent.header, &parent.state);
-        let mut bytes = 0;
+        let (mut gas, mut bytes) = (0_u64, 0);
         self.pool.with(|pool| {
             let mut best = pool.best(&parent.state, base_fee);
-            while let Some(transaction) = best.peek() {
-                use alloy_eips::Encodable2718 as _;
+            let mut candidates = vec![];
+            // Limits are more than what is used, so there are candidates for twice the gas.
+            while gas < parent.header.gas_limit.saturating_mul(2)
+                && let Some(transaction) = best.peek()
+            {
                 let length = transaction.encode_2718_len() + 8;
                 let fits = bytes + length <= TRANSACTION_BYTES_MAX;
-                let taken = fits && builder.push(transaction).is_ok();
-                if taken {
+                if fits {
                     bytes += length;
+                    gas = gas.saturating_add(transaction.gas_limit());
+                    candidates.push(transaction.clone());
                 }
-                best.advance(taken);
-                if builder.gas_left() < 21_000 {
-                    break;
-                }
+                best.advance(fits);
             }
-        });
+            candidates
+        })
+    }
+
+    /// Fills a block with what tips most, until it is full or `clock` has reached `until`: what takes long to build takes
+    /// long to check, and a round ends.
+    fn build(&self, parent: &Head, choice: &Choice, clock: &impl Clock, until: Duration) -> Builder {
+        let mut builder = Builder::new(&parent.header, &parent.state, self.genesis.chain_id(), choice);
+        for transaction in self.candidates(parent) {
+            if builder.gas_left() < TRANSFER_GAS || now(clock) >= until {
+                break;
+            }
+            // One that may not be here, and those of its sender that follow it, wait on or are dropped by the pool.
+            let _ = builder.push(&transaction);
+        }
         builder
     }
 }
+
+/// Gas of the cheapest transaction.
+const TRANSFER_GAS: u64 = 21_000;
 
 /// Milliseconds since 1970.
 fn now(clock: &impl Clock) -> Duration {
@@ -220,8 +244,11 @@ where
             extra_data: vec![0; 32].into(),
         };
         let app = self.clone();
-        let build = move |_| app.build(&parent, &choice).finish();
-        let (mut execution, executed) = self.strategy.spawn(1, build).await;
+        let until = now(&runtime) + self.build_time;
+        // It grows with what waits, by which the strategy tells whether it is worth another thread.
+        let length = 1 + self.pool.with(veracity_chain::Pool::len);
+        let build = move |_| app.build(&parent, &choice, &runtime, until).finish();
+        let (mut execution, executed) = self.strategy.spawn(length, build).await;
         let sealed = batches.seal(executed).await;
         let section = Section { context, target: sealed.target(), seed, payload: input.upstream.payload };
         execution.header.extra_data = section.hash().into();
@@ -233,10 +260,10 @@ where
 
     async fn process(
         &mut self,
-        (runtime, _): (E, Context),
+        _: (E, Context),
         ancestry: impl Ancestry<Block>,
         batches: Unmerkleized<E, S>,
-        finality: Finality,
+        _: Finality,
     ) -> Option<Merkleized<E, S>> {
         let block = ancestry.peek()?.inner_shared();
         let parent = batches.head().clone();
@@ -247,13 +274,6 @@ where
                 return None;
             }
         };
-        if finality == Finality::Candidate {
-            // Whether a time has come differs between nodes, so it delays a vote and never decides it.
-            let begins = Duration::from_secs(block.header().timestamp);
-            while let Some(early) = begins.checked_sub(now(&runtime)).filter(|early| !early.is_zero()) {
-                runtime.sleep(early).await;
-            }
-        }
         let sealed = batches.seal(executed).await;
         if sealed.target() != block.section().target {
             warn!(height = block.height().get(), error = %InvalidBlock::Target, "refused a block");
@@ -345,7 +365,19 @@ where
         self.inner.propose((runtime, context), ancestry, input).await
     }
 
-    async fn verify(&mut self, context: (E, Context), ancestry: impl Ancestry<Block>) -> bool {
-        self.inner.verify(context, ancestry).await
+    /// Waits until the block's time has come before it is checked. Whether it has differs between nodes, so this delays a
+    /// vote and never decides it. It waits here, where it holds up nobody else, and not beyond what the check would
+    /// refuse anyway.
+    async fn verify(&mut self, (runtime, context): (E, Context), ancestry: impl Ancestry<Block>) -> bool {
+        if let Some(block) = ancestry.peek() {
+            let begins = block.inner().header().timestamp;
+            let parent = self.heads.get(&context.parent.1.0);
+            let is_allowed =
+                parent.is_none_or(|parent| begins <= parent.header.timestamp.saturating_add(TIME_STEP_MAX));
+            while is_allowed && now(&runtime).as_secs() < begins {
+                runtime.sleep(CLOCK_STEP).await;
+            }
+        }
+        self.inner.verify((runtime, context), ancestry).await
     }
 }

@@ -1,14 +1,18 @@
 //! Passing transactions on to peers.
 
+use std::{collections::VecDeque, time::Duration};
+
 use alloy_consensus::{
     TxEnvelope,
     transaction::{Recovered, SignerRecoverable as _},
 };
 use alloy_eips::{Decodable2718 as _, Encodable2718 as _};
+use alloy_primitives::B256;
 use bytes::Bytes;
 use commonware_codec::{
     Buf, DecodeExt as _, Encode as _, EncodeSize, Error as CodecError, RangeCfg, Read, Write,
 };
+use commonware_macros::select;
 use commonware_p2p::{Blocker, Receiver, Recipients, Sender};
 use commonware_parallel::Strategy;
 use commonware_runtime::{Clock, Handle, Spawner};
@@ -48,11 +52,19 @@ impl Read for Batch {
     }
 }
 
-/// Decodes the transactions of a message and recovers their senders; `None` if one is not a transaction.
-fn decode<S: Strategy>(strategy: &S, message: Batch) -> Option<Vec<Recovered<TxEnvelope>>> {
+/// Decodes the transactions of a message and recovers the senders of those that are new; `None` if one is not a
+/// transaction.
+fn decode<S: Strategy>(
+    strategy: &S,
+    message: Batch,
+    pool: &SharedPool,
+) -> Option<Vec<Recovered<TxEnvelope>>> {
     let decoded = strategy.map_collect_vec(message.0, |bytes| {
         let mut rest = bytes.as_ref();
         let transaction = TxEnvelope::decode_2718(&mut rest).ok().filter(|_| rest.is_empty())?;
+        if let Some(sender) = pool.sender(transaction.tx_hash()) {
+            return Some(Recovered::new_unchecked(transaction, sender));
+        }
         let sender = transaction.recover_signer().ok()?;
         Some(Recovered::new_unchecked(transaction, sender))
     });
@@ -75,41 +87,75 @@ where
     B: Blocker<PublicKey = PublicKey>,
     T: Strategy,
 {
-    let out = context.child("transactions_out").spawn(move |_| send(sender, news));
+    let sending = pool.clone();
+    let out = context.child("transactions_out").spawn(move |context| send(context, sender, news, sending));
     let inward = context.child("transactions_in").spawn(move |_| receive(receiver, pool, blocker, strategy));
     [out, inward]
 }
 
-async fn send<S: Sender<PublicKey = PublicKey>>(
+/// How long transactions gather before they are sent together, which keeps below the quota of the channel.
+const GATHER: Duration = Duration::from_millis(10);
+/// After this, what a client brought and still waits is sent again: a peer may have been away.
+const REPEAT: Duration = Duration::from_secs(3);
+/// Transactions of clients that are sent again.
+const REPEATED_MAX: usize = 1 << 14;
+
+async fn send<E: Clock, S: Sender<PublicKey = PublicKey>>(
+    context: E,
     mut sender: S,
     mut news: mpsc::UnboundedReceiver<Recovered<TxEnvelope>>,
+    pool: SharedPool,
 ) {
-    let mut waiting = None;
+    let mut own: VecDeque<B256> = VecDeque::new();
+    let mut repeat_at = context.current() + REPEAT;
     loop {
-        let first = match waiting.take() {
-            Some(bytes) => bytes,
-            None => match news.recv().await {
-                Some(transaction) => encode(&transaction),
+        let first = select! {
+            first = news.recv() => match first {
+                Some(first) => Some(first),
                 None => return,
             },
+            () = context.sleep_until(repeat_at) => None,
         };
-        // What has gathered meanwhile goes along.
-        let mut length = first.len();
-        let mut batch = vec![first];
-        while batch.len() < COUNT_MAX
-            && let Ok(transaction) = news.try_recv()
-        {
-            let bytes = encode(&transaction);
-            length += bytes.len();
-            if length > MESSAGE_BYTES_MAX {
-                waiting = Some(bytes);
-                break;
+        let mut batch = vec![];
+        if let Some(first) = first {
+            context.sleep(GATHER).await;
+            batch.push(first);
+            while batch.len() < COUNT_MAX
+                && let Ok(transaction) = news.try_recv()
+            {
+                batch.push(transaction);
             }
-            batch.push(bytes);
+            own.extend(batch.iter().map(|transaction| *transaction.tx_hash()));
+            own.drain(..own.len().saturating_sub(REPEATED_MAX));
+        } else {
+            repeat_at = context.current() + REPEAT;
+            pool.with(|pool| {
+                own.retain(|hash| pool.get(hash).is_some());
+                batch.extend(own.iter().take(COUNT_MAX).filter_map(|hash| pool.get(hash).cloned()));
+            });
         }
-        let reached = sender.send(Recipients::All, Batch(batch).encode(), false);
-        debug!(peers = reached.len(), bytes = length, "passed transactions on");
+        for message in messages(&batch) {
+            let reached = sender.send(Recipients::All, message.encode(), false);
+            debug!(peers = reached.len(), transactions = message.0.len(), "passed transactions on");
+        }
     }
+}
+
+/// Transactions as messages within the limits.
+fn messages(transactions: &[Recovered<TxEnvelope>]) -> Vec<Batch> {
+    let mut messages: Vec<Batch> = vec![];
+    let mut length = MESSAGE_BYTES_MAX;
+    for bytes in transactions.iter().map(encode) {
+        length += bytes.len();
+        match messages.last_mut() {
+            Some(last) if length <= MESSAGE_BYTES_MAX && last.0.len() < COUNT_MAX => last.0.push(bytes),
+            _ => {
+                length = bytes.len();
+                messages.push(Batch(vec![bytes]));
+            }
+        }
+    }
+    messages
 }
 
 fn encode(transaction: &Recovered<TxEnvelope>) -> Bytes {
@@ -126,7 +172,8 @@ where
         let transactions = match Batch::decode(message) {
             Ok(batch) => {
                 let count = batch.0.len();
-                strategy.spawn(count, move |strategy| decode(&strategy, batch)).await
+                let pool = pool.clone();
+                strategy.spawn(count, move |strategy| decode(&strategy, batch, &pool)).await
             }
             Err(_) => None,
         };

@@ -60,14 +60,14 @@ impl Read for EpochSecrets {
 }
 
 impl<E: Context> Secrets<E> {
-    /// Opens the store, which begins with `share` in epoch 0 if it is empty.
+    /// Opens the store, which begins with `share` in epoch 0 if it is new.
     pub(crate) async fn open(context: E, partition: &str, share: Option<Share>) -> Self {
         let config = Config { partition: format!("{partition}-secrets"), codec_config: () };
         let metadata = Metadata::init(context, config).await.expect("the store of secrets can be read");
+        // A share of an epoch that is over must not come back.
+        let is_new = metadata.keys().next().is_none();
         let mut secrets = Self(Some(metadata));
-        if let Some(share) = share
-            && secrets.get(Epoch::zero()).is_none()
-        {
+        if let Some(share) = share.filter(|_| is_new) {
             secrets.put_share(Epoch::zero(), share).await;
         }
         secrets

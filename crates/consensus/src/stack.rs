@@ -91,8 +91,17 @@ pub struct Channels<S, R> {
 impl<S, R> Channels<S, R> {
     /// Number of channels.
     pub const COUNT: u64 = 9;
-    /// Messages that a peer may send per second on one channel.
-    pub const QUOTA: Quota = Quota::per_second(NZU32!(512));
+
+    /// Messages that a peer may send per second on a channel. Large ones are few, so that what waits to be read is bounded.
+    #[must_use]
+    pub const fn quota(channel: u64) -> Quota {
+        Quota::per_second(match channel {
+            0..=2 | 6 => NZU32!(512),
+            // Gathered for some milliseconds each (gossip.rs).
+            8 => NZU32!(128),
+            _ => NZU32!(64),
+        })
+    }
 
     /// Channels by number.
     #[must_use]
@@ -203,6 +212,8 @@ const BUFFER: std::num::NonZeroUsize = NZUsize!(1 << 20);
 const RETRY: Duration = Duration::from_millis(100);
 /// Rounds behind the last finalized one that are remembered.
 const VIEWS: ViewDelta = ViewDelta::new(64);
+/// Blocks that are kept: some twelve days at one per second.
+const BLOCKS_KEPT: u64 = 1 << 20;
 /// Finalized blocks that are delivered before the first is acknowledged.
 const ACKS_MAX: std::num::NonZeroUsize = NZUsize!(8);
 
@@ -276,7 +287,7 @@ where
         buffered::Config {
             public_key: public_key.clone(),
             mailbox_size: MAILBOX,
-            deque_size: 16,
+            deque_size: 8,
             priority: false,
             codec_config: (),
             peer_provider: manager.clone(),
@@ -386,8 +397,10 @@ where
     );
     let reshare = reshare_actor.start(channels.reshare);
 
-    // The state. Blocks are kept for an epoch, so that its first one stays, and one more for those who were away.
-    let retained_blocks = usize::try_from(epoch_blocks.get().saturating_mul(2)).unwrap_or(usize::MAX);
+    // The state. Blocks are kept for two epochs at least, so that the first of an epoch stays, and for long, so that those
+    // who were away catch up.
+    let retained_blocks = epoch_blocks.get().saturating_mul(2).max(BLOCKS_KEPT);
+    let retained_blocks = usize::try_from(retained_blocks).unwrap_or(usize::MAX);
     let (state_actor, state_source) = state_resolver::Actor::new(
         context.child("state_resolver"),
         state_resolver::Config {
@@ -409,6 +422,7 @@ where
     let application = App {
         genesis: genesis.clone(),
         beneficiary: config.beneficiary,
+        build_time: timing.leader / 4,
         pool: config.pool.clone(),
         seeds: seeds.clone(),
         heads: recent.clone(),

@@ -27,6 +27,9 @@ pub struct NodeConfig {
     pub allow_private: bool,
 }
 
+const NETWORK: &str = "network.json";
+const SHARE: &str = "share.key";
+
 /// A node's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder(PathBuf);
@@ -89,7 +92,7 @@ impl Folder {
     /// Where the network is described.
     #[must_use]
     pub fn network_file(&self) -> PathBuf {
-        self.file("network.json")
+        self.file(NETWORK)
     }
 
     /// Where consensus keeps blocks, state and secrets.
@@ -135,31 +138,42 @@ impl Folder {
         if self.network_file().exists() {
             return Err(FolderError::Taken { path: self.0.clone() });
         }
+        // Made beside it and moved, so that it is there whole or not at all.
+        let made = Self(self.0.with_extension("new"));
         let at = |path: &Path| {
             let path = path.to_owned();
             move |source| FolderError::Io { path, source }
         };
-        fs::create_dir_all(&self.0).map_err(at(&self.0))?;
-        restrict(&self.0).map_err(at(&self.0))?;
-        self.write_secret("node.key", &seed)?;
-        if let Some(share) = share {
-            self.write_secret("share.key", share)?;
+        if made.0.exists() {
+            fs::remove_dir_all(&made.0).map_err(at(&made.0))?;
         }
-        let path = self.file("node.json");
-        let text = serde_json::to_string_pretty(config).expect("all keys are strings");
-        fs::write(&path, text).map_err(at(&path))?;
-        // Last, so that a folder with this file is complete.
-        let path = self.network_file();
-        fs::write(&path, network.to_json()).map_err(at(&path))
+        fs::create_dir_all(&made.0).map_err(at(&made.0))?;
+        restrict(&made.0).map_err(at(&made.0))?;
+        made.write("node.key", &alloy_primitives::hex::encode(seed))?;
+        if let Some(share) = share {
+            made.write(SHARE, &alloy_primitives::hex::encode(share))?;
+        }
+        made.write("node.json", &serde_json::to_string_pretty(config).expect("all keys are strings"))?;
+        made.write(NETWORK, &network.to_json())?;
+        fs::rename(&made.0, &self.0).map_err(at(&self.0))
     }
 
-    fn write_secret(&self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
+    /// Removes the share of the first epoch, which consensus keeps as long as it is needed.
+    pub(crate) fn forget_share(&self) -> Result<(), FolderError> {
+        let path = self.file(SHARE);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(FolderError::Io { path, source }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a new file that only its owner may read.
+    fn write(&self, name: &str, text: &str) -> Result<(), FolderError> {
         let path = self.file(name);
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let text = alloy_primitives::hex::encode(bytes);
         let written = options.open(&path).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()
@@ -208,7 +222,7 @@ impl Folder {
     /// # Errors
     /// [`FolderError::Io`], [`FolderError::Key`].
     pub fn share(&self) -> Result<Option<Vec<u8>>, FolderError> {
-        match read_secret(&self.file("share.key"), "a share of the network's key") {
+        match read_secret(&self.file(SHARE), "a share of the network's key") {
             Err(FolderError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             share => share.map(Some),
         }

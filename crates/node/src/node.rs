@@ -49,6 +49,15 @@ pub enum NodeError {
     /// The index of blocks is not right.
     #[error("the index of blocks: {0}")]
     Index(#[from] IndexError),
+    /// The index lacks a block that consensus has done with.
+    #[error(
+        "the index lacks block {height}, which consensus has: they are not from the same time. Restore the whole folder \
+         from a backup"
+    )]
+    IndexBehind {
+        /// Height of the block.
+        height: u64,
+    },
     /// The server did not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -80,13 +89,14 @@ impl Record {
     fn chain(&self) -> Option<Arc<Chain>> {
         let mut chain = self.chain.clone();
         let open = chain.wait_for(Option::is_some);
-        tokio::runtime::Handle::current().block_on(open).ok().and_then(|chain| chain.clone())
+        futures::executor::block_on(open).ok().and_then(|chain| chain.clone())
     }
 }
 
 impl Events for Record {
     fn finalized(&self, block: Finalized) {
-        let Some(chain) = self.chain() else { return };
+        // Not done, so that it is delivered again at the next start.
+        let chain = self.chain().expect("the node gave up before its index was open");
         let senders = block.executed.senders.clone();
         let appended = chain.append(block.block.execution().clone(), senders, &block.executed);
         // What consensus counts as done it does not deliver again, so it must be on disk.
@@ -107,6 +117,10 @@ impl Events for Record {
     }
 }
 
+/// Most gas of one transaction that a node passes on, as on Ethereum (EIP-7825): one that takes as long as a round would
+/// be tried by each leader in turn, and never be paid for.
+const TRANSACTION_GAS_MAX: u64 = 1 << 24;
+
 /// What the pool of a node accepts.
 fn limits(network: &Network) -> PoolLimits {
     PoolLimits {
@@ -114,7 +128,7 @@ fn limits(network: &Network) -> PoolLimits {
         transactions_max: 100_000,
         per_sender_max: 4096,
         transaction_bytes_max: 128 << 10,
-        gas_max: network.genesis().block().header().gas_limit,
+        gas_max: TRANSACTION_GAS_MAX,
         fee_min: 1,
     }
 }
@@ -158,11 +172,21 @@ impl Node {
             head = heads.wait_for(Option::is_some) => head.ok().and_then(|head| head.clone()),
             () = validator.ended() => None,
         };
-        let Some(head) = head else { return Err(NodeError::Stopped(validator.stop())) };
+        let Some(head) = head else {
+            // Whoever waits for the index must not keep the validator from ending.
+            drop(opened);
+            let stopped = tokio::task::spawn_blocking(move || validator.stop()).await;
+            return Err(NodeError::Stopped(stopped.unwrap_or(Stopped::Ended)));
+        };
+        // The share is stored where it is pruned when its epoch is over.
+        folder.forget_share()?;
         let height = head.header.number;
         let start = match index.block(height)? {
             Some(block) => block,
-            None => veracity_rpc::Finalized::empty(network.genesis().block().execution().as_ref().clone()),
+            None if height == 0 => {
+                veracity_rpc::Finalized::empty(network.genesis().block().execution().as_ref().clone())
+            }
+            None => return Err(NodeError::IndexBehind { height }),
         };
         let chain = Arc::new(Chain::open(index, network.chain_id(), start, head.state)?);
         opened.send_replace(Some(chain.clone()));

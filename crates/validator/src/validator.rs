@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     num::{NonZeroU64, NonZeroUsize},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, mpsc::SyncSender},
     thread::JoinHandle,
     time::Duration,
 };
@@ -46,23 +46,42 @@ pub trait Events: Send + Sync + 'static {
 const STACK_BYTES: usize = 64 << 20;
 
 #[derive(Clone)]
-struct Forward(Arc<dyn Events>);
+struct Forward {
+    events: Arc<dyn Events>,
+    /// To a thread of its own: certificates may come faster than they are recorded, and wait while nothing else must.
+    certificates: SyncSender<Certificate>,
+}
+
+/// Certificates that wait to be recorded; more are dropped, because later ones prove the same blocks.
+const CERTIFICATES_WAITING_MAX: usize = 256;
+
+impl Forward {
+    fn new(events: Arc<dyn Events>) -> std::io::Result<Self> {
+        let (certificates, waiting) = std::sync::mpsc::sync_channel(CERTIFICATES_WAITING_MAX);
+        let told = events.clone();
+        // It ends when the last sender is gone.
+        std::thread::Builder::new()
+            .name("certificates".into())
+            .spawn(move || waiting.into_iter().for_each(|certificate| told.certified(certificate)))?;
+        Ok(Self { events, certificates })
+    }
+}
 
 impl Observer for Forward {
     async fn finalized(&self, block: Finalized) {
-        let events = self.0.clone();
+        let events = self.events.clone();
         let done = tokio::task::spawn_blocking(move || events.finalized(block)).await;
         // A panic there is one here: the block must not count as done.
         done.expect("a finalized block could not be recorded");
     }
 
     fn certified(&self, certificate: Certificate) {
-        let events = self.0.clone();
-        drop(tokio::task::spawn_blocking(move || events.certified(certificate)));
+        // Full, or the thread has ended with the validator.
+        let _ = self.certificates.try_send(certificate);
     }
 
     fn tip(&self, _: Round, height: u64, hash: B256) {
-        self.0.tip(height, hash);
+        self.events.tip(height, hash);
     }
 }
 
@@ -165,6 +184,7 @@ impl Validator {
         let (stop, asked) = oneshot::channel();
         let (ending, ended) = watch::channel(false);
         let shared = pool.clone();
+        let observer = Forward::new(options.events.clone()).map_err(StartError::Thread)?;
         let run = move || {
             // Whoever waits is told even if this panics.
             let _ending = Ending(ending);
@@ -180,7 +200,7 @@ impl Validator {
                 let mut tracker = oracle.clone();
                 let _ = tracker.track(0, AddressableTrackedPeers::new(peers.clone(), Map::default()));
                 type Numbered = Channels<(), ()>;
-                let channels = Channels::new(|number| network.register(number, Numbered::QUOTA));
+                let channels = Channels::new(|number| network.register(number, Numbered::quota(number)));
                 let network = network.start();
                 let config = Config {
                     genesis: options.genesis,
@@ -192,7 +212,7 @@ impl Validator {
                     manager: AddressableManager::new(oracle.clone()),
                     blocker: oracle,
                     election: Fixed(Arc::new(peers)),
-                    observer: Forward(options.events),
+                    observer,
                     beneficiary: options.beneficiary,
                     pool: shared,
                     news,
@@ -270,7 +290,7 @@ fn peer_config(options: &Options) -> lookup::Config<Cups<Sake<PrivateKey>, ChaCh
     let handshake = Cups::new(handshake, cups::Version::V1);
     // Peers of another network are no peers.
     let namespace = [b"veracity-p2p-".as_slice(), options.genesis.hash().as_slice()].concat();
-    let peers_max = NZUsize!(options.epoch.validators().len().max(1) * 3);
+    let peers_max = NZUsize!(options.epoch.validators().len().max(1));
     let config = if options.allow_private { lookup::Config::local } else { lookup::Config::recommended };
     config(handshake, &namespace, options.listen, peers_max, message_bytes_max(), NZUsize!(1024))
 }

@@ -134,7 +134,7 @@ fn start_chain(args: &UpArgs, folder: &Path, node: &Node) -> Result<ChainNode, F
         listen: config.listen,
         rpc: veracity_rpc::Config::new(args.rpc),
         beneficiary: config.beneficiary,
-        threads: NonZeroUsize::MIN,
+        threads: NonZeroUsize::MIN.saturating_add(1),
         allow_private: true,
     };
     node.block_on(ChainNode::start(options)).map_err(|e| chain::node_failure(&e))
