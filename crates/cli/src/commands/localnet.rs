@@ -129,6 +129,7 @@ fn found(args: &LocalnetArgs, folder: &Path) -> Result<(), Failure> {
             rpc: (Ipv4Addr::LOCALHOST, args.rpc_port.saturating_add(index)).into(),
             beneficiary: founder.operator.address,
             allow_private: true,
+            join: false,
         };
         let node = Folder::new(&folder.join(index.to_string()));
         node.found(&network, founder, &config).map_err(|e| chain::folder_failure(&e))?;

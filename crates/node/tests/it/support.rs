@@ -49,6 +49,7 @@ impl Net {
                 rpc: (Ipv4Addr::LOCALHOST, 0).into(),
                 beneficiary: founder.operator.address,
                 allow_private: true,
+                join: false,
             };
             at.found(&created.network, founder, &config).expect("the folder is empty");
         }
