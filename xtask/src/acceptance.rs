@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -30,8 +30,7 @@ pub(crate) fn run() -> Result<()> {
         println!("skipped: the acceptance tests need Python 3, which is not on this machine");
         return Ok(());
     };
-    process::cargo(&["build", "--quiet", "--package", "veracity"])?;
-    let program = process::target().join("debug/veracity");
+    let program = program();
     let data = process::work("acceptance-data");
     if data.exists() {
         std::fs::remove_dir_all(&data)?;
@@ -49,6 +48,12 @@ pub(crate) fn run() -> Result<()> {
         process::run(&python, &args)?;
     }
     Ok(())
+}
+
+/// The binary, as `cargo test` has built it for its own tests; a build of its own would have other features, and so
+/// compile most of it again.
+fn program() -> PathBuf {
+    process::target().join("debug/veracity")
 }
 
 fn samples(model: &str) -> String {
@@ -78,14 +83,12 @@ fn start(program: &Path, data: &str, args: &[&str], field: &str) -> Result<Serve
 
 /// Ethereum's clients against a chain with one validator.
 pub(crate) fn run_chain() -> Result<()> {
-    process::cargo(&["build", "--quiet", "--package", "veracity"])?;
     let data = process::work("acceptance-chain");
     if data.exists() {
         std::fs::remove_dir_all(&data)?;
     }
     let arguments = ["--rpc", "127.0.0.1:0"];
-    let server =
-        start(&process::target().join("debug/veracity"), &data.to_string_lossy(), &arguments, "rpc")?;
+    let server = start(&program(), &data.to_string_lossy(), &arguments, "rpc")?;
     evm::run(&evm::Node {
         rpc_url: server.url.clone(),
         ws_url: server.url.replace("http://", "ws://"),

@@ -12,25 +12,10 @@ pub(crate) fn run() -> Result<()> {
         );
         return Ok(());
     }
-    install()?;
+    process::npm_ci("contracts")?;
     for script in ["check", "test"] {
         println!("$ npm run {script} (contracts)");
         process::run("npm", &["--prefix", "contracts", "run", "--silent", script])?;
     }
-    Ok(())
-}
-
-/// Packages of the lock file; those of an earlier run stay if the lock file has not changed.
-fn install() -> Result<()> {
-    let folder = process::root().join("contracts");
-    let wanted = std::fs::read_to_string(folder.join("package-lock.json"))?;
-    let (modules, stamp) = (folder.join("node_modules"), process::work("contracts-package-lock.json"));
-    if modules.exists() && std::fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
-        return Ok(());
-    }
-    println!("$ npm ci (contracts)");
-    process::run("npm", &["--prefix", "contracts", "ci", "--silent"])?;
-    std::fs::create_dir_all(process::work(""))?;
-    std::fs::write(stamp, wanted)?;
     Ok(())
 }

@@ -27,24 +27,9 @@ pub(crate) fn run(node: &Node) -> Result<()> {
         println!("skipped: web3.py needs Python 3, which is not on this machine");
         return Ok(());
     };
-    install()?;
+    process::npm_ci("acceptance/evm")?;
     let mut command = Command::new("node");
     command.arg("run.mjs").current_dir(folder).env("PYTHON", python);
     command.env("RPC_URL", &node.rpc_url).env("WS_URL", &node.ws_url).env("PRIVATE_KEY", &node.private_key);
     process::finish(command)
-}
-
-/// Packages of the lock file; those of an earlier run stay if the lock file has not changed.
-fn install() -> Result<()> {
-    let folder = process::root().join("acceptance/evm");
-    let wanted = std::fs::read_to_string(folder.join("package-lock.json"))?;
-    let (modules, stamp) = (folder.join("node_modules"), process::work("evm-package-lock.json"));
-    if modules.exists() && std::fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
-        return Ok(());
-    }
-    println!("$ npm ci (acceptance/evm)");
-    process::run("npm", &["--prefix", "acceptance/evm", "ci", "--silent"])?;
-    std::fs::create_dir_all(process::work(""))?;
-    std::fs::write(stamp, wanted)?;
-    Ok(())
 }

@@ -93,3 +93,18 @@ pub(crate) fn works(program: &str) -> bool {
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into)
 }
+
+/// Installs the npm packages of the lock file in `folder`; those of an earlier run stay if the file has not changed.
+pub(crate) fn npm_ci(folder: &str) -> Result<()> {
+    let wanted = std::fs::read_to_string(root().join(folder).join("package-lock.json"))?;
+    let stamp = work(&format!("{}-package-lock.json", folder.replace('/', "-")));
+    let modules = root().join(folder).join("node_modules");
+    if modules.exists() && std::fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
+        return Ok(());
+    }
+    println!("$ npm ci ({folder})");
+    run("npm", &["--prefix", folder, "ci", "--silent"])?;
+    std::fs::create_dir_all(work(""))?;
+    std::fs::write(stamp, wanted)?;
+    Ok(())
+}

@@ -1,7 +1,10 @@
 // A chain of anvil with the predeploys that every Veracity chain has.
 
 import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { numberToHex } from 'viem'
 import { foundry } from './foundry.mjs'
 import { PREDEPLOYS } from './predeploys.mjs'
@@ -41,7 +44,11 @@ async function predeploy(url) {
 /** Starts anvil with the dev accounts; ends with this process or with `stop`. */
 export async function startAnvil({ chainId, gasLimit }) {
   const port = await freePort()
+  // States of past blocks: some gigabytes, which it would leave in the home folder.
+  const states = mkdtempSync(join(tmpdir(), 'veracity-anvil-'))
   const flags = [
+    '--cache-path',
+    states,
     '--hardfork',
     'osaka',
     '--chain-id',
@@ -59,7 +66,10 @@ export async function startAnvil({ chainId, gasLimit }) {
   const failed = new Promise((_, reject) => {
     child.once('error', ({ message }) => reject(new Error(`anvil does not start: ${message}; run npm ci, or install anvil 1.7`)))
   })
-  const stop = () => child.kill('SIGKILL')
+  const stop = () => {
+    child.kill('SIGKILL')
+    rmSync(states, { recursive: true, force: true })
+  }
   process.once('exit', stop)
   const url = `http://127.0.0.1:${port}`
   await Promise.race([ready(url, child), failed])

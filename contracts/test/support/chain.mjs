@@ -105,7 +105,7 @@ export class Chain {
       anvil(),
       [...(system ? ["--init", join(chain.folder, "genesis.json")] : []), ...(args.includes("--chain-id") ? [] : ["--chain-id", CHAIN_ID]),
         "--port", port, "--hardfork", "osaka", "--timestamp", GENESIS_TIME, "--no-mining", "--auto-impersonate", "--gas-limit", 10n ** 9n,
-        "--base-fee", 0, "--silent", "--enable-tx-gas-limit", ...args].map(String),
+        "--base-fee", 0, "--cache-path", join(chain.folder, "states"), "--silent", "--enable-tx-gas-limit", ...args].map(String),
       { stdio: ["ignore", "ignore", "inherit"] },
     );
     chain.exited = new Promise((resolve, reject) => {

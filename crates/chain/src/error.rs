@@ -270,12 +270,12 @@ pub enum PoolError {
         /// The limit.
         length_max: usize,
     },
-    /// No block has room for it.
-    #[error("exceeds block gas limit: the transaction may use {gas} gas, a block has {gas_max}")]
+    /// It may use too much gas.
+    #[error("transaction gas limit too high: it may use {gas} gas, at most {gas_max} are accepted")]
     GasLimit {
         /// The transaction's limit.
         gas: u64,
-        /// A block's.
+        /// The most that is accepted.
         gas_max: u64,
     },
     /// It offers less than the least fee.

@@ -23,7 +23,7 @@ pub struct PoolLimits {
     pub per_sender_max: usize,
     /// Size of one, in bytes.
     pub transaction_bytes_max: usize,
-    /// Gas of a block, in which one has to fit.
+    /// Gas of one.
     pub gas_max: u64,
     /// Least `maxFeePerGas`, in wei.
     pub fee_min: u128,

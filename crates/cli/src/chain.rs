@@ -110,21 +110,6 @@ impl<'a> Rpc<'a> {
             None => Ok(answer["result"].take()),
         }
     }
-
-    /// The height of the latest block.
-    ///
-    /// # Errors
-    /// As [`Rpc::call`].
-    pub(crate) fn height(&self) -> Result<u64, Failure> {
-        let height = self.call("eth_blockNumber", &json!([]))?;
-        number(&height).ok_or_else(|| {
-            Failure::outside(
-                "rpc_unreachable",
-                format!("{}: not a number: {height}", self.url),
-                "check the address",
-            )
-        })
-    }
 }
 
 /// A quantity of JSON-RPC.

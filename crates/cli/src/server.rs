@@ -89,32 +89,52 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
     runtime.map_err(|e| Failure::outside("threads", e, "try again when the machine is less busy"))
 }
 
-/// Waits for Ctrl-C or a request to terminate.
-///
-/// # Errors
-/// `threads`.
-pub(crate) fn wait_for_interrupt() -> Result<(), Failure> {
-    runtime()?.block_on(interrupted());
-    Ok(())
+/// Ctrl-C, or a request to terminate, from now on.
+#[derive(Debug)]
+pub(crate) struct Interrupt {
+    runtime: Runtime,
+    came: JoinHandle<()>,
 }
 
-/// Resolves on Ctrl-C or a request to terminate.
-#[cfg(unix)]
-pub(crate) async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        },
-        Err(_) => drop(tokio::signal::ctrl_c().await),
+impl Interrupt {
+    /// Listens from now on: what has to be put in order when the user stops this must begin afterwards.
+    ///
+    /// # Errors
+    /// `threads`.
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let runtime = runtime()?;
+        let came = {
+            let _entered = runtime.enter();
+            runtime.spawn(interrupted())
+        };
+        Ok(Self { runtime, came })
+    }
+
+    /// Waits until it comes, or has come already.
+    pub(crate) fn wait(self) {
+        // The task does not panic, and nobody cancels it.
+        let _came = self.runtime.block_on(self.came);
     }
 }
 
-/// Resolves on Ctrl-C.
+/// Listens from now on, within a runtime; resolves on Ctrl-C or a request to terminate.
+#[cfg(unix)]
+pub(crate) fn interrupted() -> impl Future<Output = ()> + Send + 'static {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async move {
+        let [Ok(mut interrupt), Ok(mut terminate)] = signals else { return drop(tokio::signal::ctrl_c().await) };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}
+
+/// Listens from now on, within a runtime; resolves on Ctrl-C.
 #[cfg(not(unix))]
-pub(crate) async fn interrupted() {
-    let _ = tokio::signal::ctrl_c().await;
+pub(crate) fn interrupted() -> impl Future<Output = ()> + Send + 'static {
+    async { drop(tokio::signal::ctrl_c().await) }
 }
 
 fn start_failure(error: &StartError) -> Failure {

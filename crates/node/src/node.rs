@@ -117,9 +117,9 @@ impl Events for Record {
     }
 }
 
-/// Most gas of one transaction that a node passes on, as on Ethereum (EIP-7825): one that takes as long as a round would
-/// be tried by each leader in turn, and never be paid for.
-const TRANSACTION_GAS_MAX: u64 = 1 << 24;
+/// Most gas of one transaction that a node passes on, the least that a block of any network has room for. One that takes
+/// as long as a round would be tried by each leader in turn, and never be paid for.
+const TRANSACTION_GAS_MAX: u64 = 30_000_000;
 
 /// What the pool of a node accepts.
 fn limits(network: &Network) -> PoolLimits {

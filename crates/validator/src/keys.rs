@@ -29,7 +29,7 @@ use veracity_consensus::{EpochInfo, NetworkKey, PublicKey, VALIDATORS_MAX};
 #[non_exhaustive]
 pub enum KeyError {
     /// They are no Ed25519 public key.
-    #[error("not the public key of a node: it must be the canonical encoding of an Ed25519 point, 32 bytes")]
+    #[error("not the public key of a node: it must be an Ed25519 point, 32 bytes")]
     PublicKey,
     /// They are no share of a network's key.
     #[error("not a share of a network's key")]
@@ -134,6 +134,14 @@ impl FirstEpoch {
     #[must_use]
     pub fn info(&self) -> &EpochInfo {
         &self.0
+    }
+
+    /// Checks that a share is this validator's.
+    ///
+    /// # Errors
+    /// [`KeyError::Share`], [`KeyError::ForeignShare`].
+    pub fn check_share(&self, validator: &Identity, bytes: &[u8]) -> Result<(), KeyError> {
+        self.share(validator, bytes).map(drop)
     }
 
     /// Where the validators are reached.

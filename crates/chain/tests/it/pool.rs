@@ -60,7 +60,7 @@ fn refusals_say_what_would_have_to_change() {
     );
     refuse(
         changed(2, 0, |tx| tx.gas_limit = 30_000_001),
-        "exceeds block gas limit: the transaction may use 30000001 gas, a block has 30000000",
+        "transaction gas limit too high: it may use 30000001 gas, at most 30000000 are accepted",
     );
     refuse(
         changed(2, 0, |tx| (tx.max_fee_per_gas, tx.max_priority_fee_per_gas) = (6, 0)),

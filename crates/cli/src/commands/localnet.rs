@@ -60,12 +60,14 @@ pub(crate) fn execute(args: &LocalnetArgs, global: &Global, out: Output) -> Resu
     };
     let configs = prepare(args, &folder)?;
     let network = Folder::new(&folder.join("0")).network().map_err(|e| chain::folder_failure(&e))?;
+    // From here on nobody stops this without the validators.
+    let interrupt = server::Interrupt::listen()?;
     let mut processes = Processes(vec![]);
     for index in 0..configs.len() {
         processes.start(&folder.join(index.to_string()))?;
     }
     for (index, config) in configs.iter().enumerate() {
-        processes.await_answer(index, config.rpc, &folder)?;
+        processes.await_answer(index, config.rpc, &folder, &network.key().to_string())?;
     }
     let endpoints: Vec<String> = configs.iter().map(|config| format!("http://{}", config.rpc)).collect();
     out.result(&Banner {
@@ -74,7 +76,7 @@ pub(crate) fn execute(args: &LocalnetArgs, global: &Global, out: Output) -> Resu
         endpoints,
         processes: processes.0.iter().map(Child::id).collect(),
     });
-    server::wait_for_interrupt()?;
+    interrupt.wait();
     out.note("stopping the validators");
     Ok(())
 }
@@ -161,13 +163,20 @@ impl Processes {
         Ok(())
     }
 
-    /// Waits until a validator answers.
-    fn await_answer(&mut self, index: usize, rpc: SocketAddr, folder: &Path) -> Result<(), Failure> {
+    /// Waits until a validator answers, and not some other program that has its port.
+    fn await_answer(
+        &mut self,
+        index: usize,
+        rpc: SocketAddr,
+        folder: &Path,
+        network_key: &str,
+    ) -> Result<(), Failure> {
         let deadline = Instant::now() + Duration::from_secs(60);
         let url = format!("http://{rpc}");
         let log = folder.join(index.to_string()).join("log");
         loop {
-            if chain::Rpc::new(&url).height().is_ok() {
+            let key = chain::Rpc::new(&url).call("veracity_networkKey", &serde_json::json!([]));
+            if key.is_ok_and(|key| key == network_key) {
                 return Ok(());
             }
             let ended = self.0[index].try_wait().ok().flatten();
@@ -186,7 +195,7 @@ impl Processes {
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        // All are asked before any is waited for; each stops by itself when its input ends, too.
+        // All are asked before any is waited for. Killed without warning, this leaves them running.
         self.0.iter_mut().for_each(terminate);
         for child in &mut self.0 {
             // It was asked, or has ended.

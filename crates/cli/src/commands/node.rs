@@ -67,7 +67,11 @@ pub(crate) fn execute(args: &NodeArgs, out: Output) -> Result<(), Failure> {
     };
     let runtime = server::runtime()?;
     runtime.block_on(async {
-        let node = Node::start(options).await.map_err(|e| chain::node_failure(&e))?;
+        let mut interrupted = std::pin::pin!(server::interrupted());
+        let node = tokio::select! {
+            node = Node::start(options) => node.map_err(|e| chain::node_failure(&e))?,
+            () = &mut interrupted => return Ok(()),
+        };
         out.result(&Banner {
             node: identity.public_key().iter().map(|byte| format!("{byte:02x}")).collect(),
             network: node.network().hash().to_string(),
@@ -76,7 +80,7 @@ pub(crate) fn execute(args: &NodeArgs, out: Output) -> Result<(), Failure> {
             rpc: format!("http://{}", node.rpc_address()),
         });
         let is_asked = tokio::select! {
-            () = server::interrupted() => true,
+            () = interrupted => true,
             () = node.ended() => false,
         };
         let stopped = node.stop().await;

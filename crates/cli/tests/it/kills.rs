@@ -8,7 +8,11 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread::sleep,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{JoinHandle, sleep},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -19,7 +23,7 @@ use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use veracity_node::{Created, DevPlan, Folder, NodeConfig};
+use veracity_node::{Created, DevAccount, DevPlan, Folder, NodeConfig};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 const CHAIN_ID: u64 = 31337;
@@ -95,17 +99,13 @@ impl Net {
     }
 
     fn call(&self, node: usize, method: &str, params: &Value) -> Option<Value> {
-        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
-        let url = format!("http://{}", self.configs[node].rpc);
-        let mut answer = ureq::post(&url).header("content-type", "application/json").send(request).ok()?;
-        let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string().ok()?).ok()?;
+        let answer = ask(&format!("http://{}", self.configs[node].rpc), method, params)?;
         assert!(answer.get("error").is_none(), "{method}: {answer}");
         Some(answer["result"].clone())
     }
 
     fn height(&self, node: usize) -> Option<u64> {
-        let height = self.call(node, "eth_blockNumber", &json!([]))?;
-        u64::from_str_radix(height.as_str()?.strip_prefix("0x")?, 16).ok()
+        number(&self.call(node, "eth_blockNumber", &json!([]))?)
     }
 
     /// Waits until a validator answers and has a height.
@@ -121,23 +121,10 @@ impl Net {
     /// Sends a transaction, and waits until the node that took it says that it is final.
     #[track_caller]
     fn acknowledge(&self, node: usize, nonce: u64) -> B256 {
-        let signer = PrivateKeySigner::from_bytes(&self.created.accounts[0].key).unwrap();
-        let transaction = TxEip1559 {
-            chain_id: CHAIN_ID,
-            nonce,
-            gas_limit: 21_000,
-            max_fee_per_gas: 100_000_000_000,
-            max_priority_fee_per_gas: 1_000_000_000,
-            to: TxKind::Call(Address::repeat_byte(0x55)),
-            value: U256::from(1),
-            ..TxEip1559::default()
-        };
-        let signature = signer.sign_hash_sync(&transaction.signature_hash()).unwrap();
-        let transaction: TxEnvelope = transaction.into_signed(signature).into();
-        let bytes = format!("0x{}", hex::encode(transaction.encoded_2718()));
+        let (bytes, hash) = transfer(&self.created.accounts[0], nonce);
         self.call(node, "eth_sendRawTransaction", &json!([bytes])).unwrap();
-        self.await_receipt(node, *transaction.tx_hash());
-        *transaction.tx_hash()
+        self.await_receipt(node, hash);
+        hash
     }
 
     #[track_caller]
@@ -161,16 +148,88 @@ fn tail(path: &Path) -> String {
     text.lines().skip(from).collect::<Vec<_>>().join("\n")
 }
 
+/// Sends transactions of the second account to whoever answers, without waiting for any, until it is dropped.
+struct Load {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Transactions under way at once.
+    const AT_ONCE: u64 = 32;
+
+    fn start(net: &Net) -> Self {
+        let urls: Vec<String> = net.configs.iter().map(|config| format!("http://{}", config.rpc)).collect();
+        let account = net.created.accounts[1].clone();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            for url in urls.iter().cycle() {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                // A validator that was killed does not answer; the next one does.
+                let nonce = ask(url, "eth_getTransactionCount", &json!([account.address, "latest"]));
+                let nonce = nonce.and_then(|answer| number(&answer["result"]));
+                for nonce in nonce.into_iter().flat_map(|first| first..first + Self::AT_ONCE) {
+                    // It may be there already.
+                    let _ = ask(url, "eth_sendRawTransaction", &json!([transfer(&account, nonce).0]));
+                }
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the load goes on until it is stopped");
+        }
+    }
+}
+
+/// The answer of a node, with its error if it refuses; none if it does not answer.
+fn ask(url: &str, method: &str, params: &Value) -> Option<Value> {
+    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+    let mut answer = ureq::post(url).header("content-type", "application/json").send(request).ok()?;
+    serde_json::from_str(&answer.body_mut().read_to_string().ok()?).ok()
+}
+
+fn number(value: &Value) -> Option<u64> {
+    u64::from_str_radix(value.as_str()?.strip_prefix("0x")?, 16).ok()
+}
+
+/// A transfer as it is sent, and its hash.
+fn transfer(account: &DevAccount, nonce: u64) -> (String, B256) {
+    let signer = PrivateKeySigner::from_bytes(&account.key).unwrap();
+    let transaction = TxEip1559 {
+        chain_id: CHAIN_ID,
+        nonce,
+        gas_limit: 21_000,
+        max_fee_per_gas: 100_000_000_000,
+        max_priority_fee_per_gas: 1_000_000_000,
+        to: TxKind::Call(Address::repeat_byte(0x55)),
+        value: U256::from(1),
+        ..TxEip1559::default()
+    };
+    let signature = signer.sign_hash_sync(&transaction.signature_hash()).unwrap();
+    let transaction: TxEnvelope = transaction.into_signed(signature).into();
+    (format!("0x{}", hex::encode(transaction.encoded_2718())), *transaction.tx_hash())
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_when_validators_are_killed() {
     let kills: usize = std::env::var("VERACITY_KILLS").map_or(5, |count| count.parse().expect("a number"));
     let mut net = Net::start();
+    let load = Load::start(&net);
     let mut acknowledged = vec![];
     let mut nonce = 0..;
     for kill in 0..kills {
         let victim = kill % VALIDATORS;
         let other = (victim + 1) % VALIDATORS;
-        // The victim has acknowledged it itself, and is killed with more under way.
+        // The victim has acknowledged it itself, and is killed with others' under way.
         acknowledged.push(net.acknowledge(victim, nonce.next().unwrap()));
         net.kill(victim);
         for _ in 0..3 {
@@ -184,6 +243,10 @@ fn nothing_acknowledged_is_lost_when_validators_are_killed() {
         }
         assert_eq!(net.block(victim, height), net.block(other, height), "after kill {kill}");
     }
+    drop(load);
+    let under_way =
+        net.call(0, "eth_getTransactionCount", &json!([net.created.accounts[1].address, "latest"]));
+    assert!(under_way.and_then(|count| number(&count)).unwrap() > 100, "transactions came in all the time");
     // All at once, as when the building loses power.
     (0..VALIDATORS).for_each(|node| net.kill(node));
     (0..VALIDATORS).for_each(|node| net.spawn(node));

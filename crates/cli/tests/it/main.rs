@@ -6,5 +6,6 @@ mod demo;
 mod home;
 mod journey;
 mod kills;
+mod localnet;
 mod refusals;
 mod server;

@@ -1,5 +1,6 @@
 //! Nodes on real disks and sockets.
 
+mod refusals;
 mod support;
 
 use std::time::Duration;

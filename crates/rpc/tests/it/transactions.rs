@@ -209,7 +209,7 @@ async fn refused_transactions_say_why_in_known_words() {
         ),
         (with(|t| t.input = vec![0; 49_153].into()), -32000, "max initcode size exceeded"),
         (with(|t| t.nonce = u64::MAX), -32000, "nonce overflow in transaction"),
-        (with(|t| t.gas_limit = 30_000_001), -32000, "exceeds block gas limit"),
+        (with(|t| t.gas_limit = 30_000_001), -32000, "transaction gas limit too high"),
         (raw(&sent), -32000, "already known"),
         (raw(&other_chain), -32000, "invalid chain id"),
         (raw(&transfer(0, 0, address(2), 1)), -32000, "replacement transaction underpriced"),
