@@ -10,4 +10,4 @@ mod many;
 mod registry;
 
 pub use host::HostLoop;
-pub use registry::{ChainRegistry, Placement, PlacedHost, manifest_root, model_word};
+pub use registry::{ChainRegistry, PlacedHost, Placement, manifest_root, model_word};

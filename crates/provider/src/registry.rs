@@ -112,7 +112,8 @@ impl ChainRegistry {
     /// Nodes with their endpoints.
     fn reached(&self, nodes: impl IntoIterator<Item = NodeId>) -> Result<Vec<Host>, RegistryError> {
         let nodes: Vec<NodeId> = nodes.into_iter().collect();
-        let calls: Vec<_> = nodes.iter().map(|node| Stake::endpointOfCall { nodeId: node.0.into() }).collect();
+        let calls: Vec<_> =
+            nodes.iter().map(|node| Stake::endpointOfCall { nodeId: node.0.into() }).collect();
         let endpoints = read_many(&self.chain, STAKE, &calls).map_err(unavailable)?;
         let hosts = nodes.into_iter().zip(endpoints);
         Ok(hosts.map(|(node, endpoint)| Host { node, endpoint: endpoint.unwrap_or_default() }).collect())
