@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::process;
 
 /// Crates from the bottom up; one may depend on those before it.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "veracity-ops",
     "veracity-graph",
     "veracity-kernels",
@@ -24,6 +24,7 @@ const ORDER: [&str; 21] = [
     "veracity-consensus",
     "veracity-validator",
     "veracity-node",
+    "veracity-provider",
     "veracity-sim",
     "veracity-worker",
     "veracity-gateway",

@@ -123,7 +123,9 @@ pub(crate) fn interrupted() -> impl Future<Output = ()> + Send + 'static {
     use tokio::signal::unix::{SignalKind, signal};
     let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
     async move {
-        let [Ok(mut interrupt), Ok(mut terminate)] = signals else { return drop(tokio::signal::ctrl_c().await) };
+        let [Ok(mut interrupt), Ok(mut terminate)] = signals else {
+            return drop(tokio::signal::ctrl_c().await);
+        };
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}

@@ -1,0 +1,6 @@
+//! A provider on a real chain in this process, and with nodes that lie to it.
+
+mod anchoring;
+mod lies;
+mod registration;
+mod support;
