@@ -8,10 +8,15 @@
 mod anchor;
 mod error;
 mod evidence;
+mod host;
+mod many;
 mod register;
+mod registry;
 mod service;
 
 pub use anchor::{Anchorer, AnchorerParts, Tick};
 pub use error::{AnchorError, RegisterError};
+pub use host::HostLoop;
 pub use register::{Registered, Registration, register};
+pub use registry::{ChainRegistry, Placement, PlacedHost, manifest_root, model_word};
 pub use service::Service;
