@@ -14,7 +14,7 @@ use axum::Router;
 use tokio::{net::TcpListener, sync::Semaphore};
 use veracity_graph::ModelId;
 use veracity_receipt::{ExecutorId, ExecutorKey};
-use veracity_store::{ReceiptLog, ReceiptLogError, SequenceLog, Store};
+use veracity_store::{EvidenceLog, ReceiptLog, ReceiptLogError, SequenceLog, Store};
 use veracity_worker::Worker;
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     body::{BUDGET_UNIT_BYTES, BodyLimits},
     cache::ModelCache,
     error::ApiError,
+    evidence::Evidences,
     metrics::{Metrics, Sampled},
     routes, server,
 };
@@ -54,7 +55,8 @@ pub(crate) struct Shared {
     pub(crate) worker: Worker,
     pub(crate) models: ModelCache,
     pub(crate) receipts: ReceiptLog,
-    pub(crate) sequences: SequenceLog,
+    pub(crate) sequences: Arc<SequenceLog>,
+    pub(crate) evidence: Evidences,
     pub(crate) metrics: Metrics,
     /// Requests that run or wait for it.
     pub(crate) admission: Arc<Semaphore>,
@@ -80,7 +82,10 @@ impl Gateway {
         }
         let shared = Shared {
             receipts: store.receipt_log(config.receipts)?,
-            sequences: store.sequence_log(key.executor().as_bytes()).map_err(ReceiptLogError::Store)?,
+            sequences: Arc::new(
+                store.sequence_log(key.executor().as_bytes()).map_err(ReceiptLogError::Store)?,
+            ),
+            evidence: Evidences::default(),
             worker: Worker::new(key, config.limits, config.trace),
             models: ModelCache::new(config.engine, config.loaded_bytes_max),
             metrics: Metrics::new(),
@@ -121,6 +126,17 @@ impl Gateway {
     #[must_use]
     pub fn executor(&self) -> ExecutorId {
         self.shared.worker.executor()
+    }
+
+    /// The sequences of its receipts, for whoever anchors them.
+    #[must_use]
+    pub fn sequences(&self) -> &Arc<SequenceLog> {
+        &self.shared.sequences
+    }
+
+    /// Gives receipts with evidence from this log from now on. The first call counts.
+    pub fn serve_evidence(&self, evidence: Arc<EvidenceLog>) {
+        self.shared.evidence.open(evidence);
     }
 
     /// Serves connections until `shutdown` completes; then lets requests in progress end, for at most
