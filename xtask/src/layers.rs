@@ -8,13 +8,14 @@ use serde_json::Value;
 use crate::process;
 
 /// Crates from the bottom up; one may depend on those before it.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 22] = [
     "veracity-ops",
     "veracity-graph",
     "veracity-kernels",
     "veracity-engine",
     "veracity-importer",
     "veracity-light",
+    "veracity-client",
     "veracity-receipt",
     "veracity-store",
     "veracity-hosting",
@@ -23,6 +24,7 @@ const ORDER: [&str; 20] = [
     "veracity-consensus",
     "veracity-validator",
     "veracity-node",
+    "veracity-provider",
     "veracity-sim",
     "veracity-worker",
     "veracity-gateway",

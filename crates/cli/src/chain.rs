@@ -1,17 +1,29 @@
 //! What commands about the chain share.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use veracity_node::{FolderError, Network, NetworkError, NodeError, dev_accounts};
+use veracity_client::{Account, ClientError};
+use veracity_node::{DevAccount, FolderError, Network, NetworkError, NodeError, dev_accounts};
 
-use crate::error::Failure;
+use crate::{error::Failure, files};
 
+/// Longest file of a key.
+const KEY_BYTES_MAX: u64 = 4096;
 /// Chain id of networks for development, the one that Ethereum's tools expect.
 pub(crate) const CHAIN_ID: u64 = 31337;
 /// Accounts with money on networks for development.
 pub(crate) const ACCOUNTS: u32 = 10;
+
+/// Dev accounts that operators of nodes may be: those for users, of providers, and of validators.
+const DEV_OPERATORS: [std::ops::Range<u32>; 3] = [0..ACCOUNTS, 100..132, 1000..1032];
+
+/// The account for development with this address, if it is one that operates nodes.
+pub(crate) fn dev_account(address: alloy_primitives::Address) -> Option<DevAccount> {
+    let accounts = DEV_OPERATORS.into_iter().flatten().flat_map(|index| dev_accounts(index, 1));
+    accounts.into_iter().find(|account| account.address == address)
+}
 
 /// What one needs to use a network for development.
 #[derive(Debug, Serialize)]
@@ -20,19 +32,19 @@ pub(crate) struct Banner {
     network: String,
     network_key: String,
     rpc: String,
-    accounts: Vec<Account>,
+    accounts: Vec<ShownAccount>,
 }
 
 /// An account that everybody may use.
 #[derive(Debug, Serialize)]
-struct Account {
+struct ShownAccount {
     address: String,
     private_key: String,
 }
 
 impl Banner {
     pub(crate) fn new(network: &Network, rpc: &str) -> Self {
-        let account = |account: veracity_node::DevAccount| Account {
+        let account = |account: DevAccount| ShownAccount {
             address: account.address.to_string(),
             private_key: account.key.to_string(),
         };
@@ -67,6 +79,29 @@ impl fmt::Display for Banner {
             accounts.first().map_or("", |a| &a.address)
         )?;
         write!(f, "             veracity status --rpc {rpc}")
+    }
+}
+
+/// The account whose private key a file has, in hexadecimal digits.
+///
+/// # Errors
+/// `bad_key`, and trouble with the file.
+pub(crate) fn read_account(path: &Path) -> Result<Account, Failure> {
+    let text = files::read(path, KEY_BYTES_MAX)?;
+    let text = String::from_utf8_lossy(&text);
+    text.parse().map_err(|e| Failure::input("bad_key", e, "give the file of a private key").about(path))
+}
+
+/// Why a node or a contract did not answer, for users.
+pub(crate) fn client_failure(error: &ClientError) -> Failure {
+    match error {
+        ClientError::BadUrl { .. } => Failure::input("bad_url", error, "give it with --rpc"),
+        ClientError::Refused(_) => Failure::input("chain_refused", error, "do as it says"),
+        ClientError::Node { .. } => Failure::input("rpc_refused", error, "see what the node says"),
+        ClientError::Unreachable { .. } => {
+            Failure::outside("rpc_unreachable", error, "check --rpc and that the node runs: veracity up")
+        }
+        _ => Failure::outside("chain", error, "try again"),
     }
 }
 

@@ -7,6 +7,7 @@ mod commands;
 mod data;
 mod error;
 mod files;
+mod hosting;
 mod http;
 mod images;
 mod models;

@@ -32,8 +32,19 @@ impl Node {
     /// # Errors
     /// `port_taken`, `data_in_use` and trouble with the key.
     pub(crate) fn start(store: Store, config: Config, listen: SocketAddr) -> Result<Self, Failure> {
-        let key = data::executor_key(&store)?;
-        let gateway = Gateway::new(Arc::new(store), key, config).map_err(|e| start_failure(&e))?;
+        Self::start_with(&Arc::new(store), config, listen, |gateway| gateway)
+    }
+
+    /// As [`Node::start`], with a gateway that `complete` may add to.
+    pub(crate) fn start_with(
+        store: &Arc<Store>,
+        config: Config,
+        listen: SocketAddr,
+        complete: impl FnOnce(Gateway) -> Gateway,
+    ) -> Result<Self, Failure> {
+        let key = data::executor_key(store)?;
+        let gateway = Gateway::new(Arc::clone(store), key, config).map_err(|e| start_failure(&e))?;
+        let gateway = complete(gateway);
         let executor = gateway.executor();
         let runtime = runtime()?;
         let listener = runtime.block_on(TcpListener::bind(listen)).map_err(|e| listen_failure(listen, &e))?;

@@ -1,16 +1,20 @@
 use std::{
+    any::Any,
+    fmt,
     future::Future,
     io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
+use axum::Router;
 use tokio::{net::TcpListener, sync::Semaphore};
+use veracity_graph::ModelId;
 use veracity_receipt::{ExecutorId, ExecutorKey};
-use veracity_store::{ReceiptLog, ReceiptLogError, SequenceLog, Store};
+use veracity_store::{EvidenceLog, ReceiptLog, ReceiptLogError, SequenceLog, Store};
 use veracity_worker::Worker;
 
 use crate::{
@@ -18,6 +22,7 @@ use crate::{
     body::{BUDGET_UNIT_BYTES, BodyLimits},
     cache::ModelCache,
     error::ApiError,
+    evidence::Evidences,
     metrics::{Metrics, Sampled},
     routes, server,
 };
@@ -29,6 +34,17 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Gateway {
     pub(crate) shared: Arc<Shared>,
+    /// Routes of others beside those of the gateway.
+    beside: Router,
+}
+
+/// Told which model a request is about to run; what it gives is dropped when the run has ended.
+pub(crate) struct UseHook(Box<dyn Fn(&ModelId) -> Box<dyn Any> + Send + Sync>);
+
+impl fmt::Debug for UseHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UseHook")
+    }
 }
 
 /// What all requests share.
@@ -39,7 +55,8 @@ pub(crate) struct Shared {
     pub(crate) worker: Worker,
     pub(crate) models: ModelCache,
     pub(crate) receipts: ReceiptLog,
-    pub(crate) sequences: SequenceLog,
+    pub(crate) sequences: Arc<SequenceLog>,
+    pub(crate) evidence: Evidences,
     pub(crate) metrics: Metrics,
     /// Requests that run or wait for it.
     pub(crate) admission: Arc<Semaphore>,
@@ -48,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) bodies: BodyLimits,
     /// Set when no more requests should come.
     pub(crate) stopping: AtomicBool,
+    /// Set once at most.
+    use_hook: OnceLock<UseHook>,
 }
 
 impl Gateway {
@@ -63,7 +82,10 @@ impl Gateway {
         }
         let shared = Shared {
             receipts: store.receipt_log(config.receipts)?,
-            sequences: store.sequence_log(key.executor().as_bytes()).map_err(ReceiptLogError::Store)?,
+            sequences: Arc::new(
+                store.sequence_log(key.executor().as_bytes()).map_err(ReceiptLogError::Store)?,
+            ),
+            evidence: Evidences::default(),
             worker: Worker::new(key, config.limits, config.trace),
             models: ModelCache::new(config.engine, config.loaded_bytes_max),
             metrics: Metrics::new(),
@@ -76,16 +98,45 @@ impl Gateway {
                 budget: Arc::new(Semaphore::new(budget_units(&config))),
             },
             stopping: AtomicBool::new(false),
+            use_hook: OnceLock::new(),
             store,
             config,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(shared), beside: Router::new() })
+    }
+
+    /// Serves `routes` too, on the same connections. They bring their own limits.
+    ///
+    /// # Panics
+    /// If a route is one of the gateway's.
+    #[must_use]
+    pub fn beside(mut self, routes: Router) -> Self {
+        self.beside = self.beside.merge(routes);
+        self
+    }
+
+    /// Calls `hook` before each run with the model; what it gives is dropped when the run has ended. So whoever removes
+    /// models by their use knows which are used. The first hook stays.
+    pub fn on_use<G: Any>(&self, hook: impl Fn(&ModelId) -> G + Send + Sync + 'static) {
+        let hook = UseHook(Box::new(move |id| Box::new(hook(id))));
+        let _first_stays = self.shared.use_hook.set(hook);
     }
 
     /// Who signs the receipts.
     #[must_use]
     pub fn executor(&self) -> ExecutorId {
         self.shared.worker.executor()
+    }
+
+    /// The sequences of its receipts, for whoever anchors them.
+    #[must_use]
+    pub fn sequences(&self) -> &Arc<SequenceLog> {
+        &self.shared.sequences
+    }
+
+    /// Gives receipts with evidence from this log from now on. The first call counts.
+    pub fn serve_evidence(&self, evidence: Arc<EvidenceLog>) {
+        self.shared.evidence.open(evidence);
     }
 
     /// Serves connections until `shutdown` completes; then lets requests in progress end, for at most
@@ -99,7 +150,7 @@ impl Gateway {
         shutdown: impl Future<Output = ()> + Send,
     ) -> io::Result<()> {
         let keeper = tokio::spawn(keep_receipts(Arc::clone(&self.shared)));
-        let router = routes::router(&self.shared);
+        let router = routes::router(&self.shared).merge(self.beside.clone());
         let config = &self.shared.config;
         let stop = async {
             shutdown.await;
@@ -145,6 +196,11 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 impl Shared {
+    /// Says that a model is used until the result is dropped.
+    pub(crate) fn use_model(&self, id: &ModelId) -> Option<Box<dyn Any>> {
+        self.use_hook.get().map(|hook| (hook.0)(id))
+    }
+
     fn bodies_units(&self) -> usize {
         budget_units(&self.config).saturating_sub(self.bodies.budget.available_permits())
     }

@@ -78,6 +78,7 @@ fn run_job(
 ) -> Result<Inference, ApiError> {
     let started = Instant::now();
     let id = resolve(shared, path)?;
+    let _in_use = shared.use_model(&id);
     let loaded = shared.models.get(&shared.store, &id)?;
     let request = Request { protocol: PROTOCOL, model_name: &path.name, json_length, body: &body.bytes };
     let inference = shared.worker.infer(&loaded, &request, unix_seconds());

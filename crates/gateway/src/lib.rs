@@ -11,6 +11,7 @@ mod body;
 mod cache;
 mod config;
 mod error;
+mod evidence;
 mod gateway;
 mod infer;
 mod metrics;

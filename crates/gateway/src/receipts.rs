@@ -26,7 +26,10 @@ pub(crate) async fn receipt(
     let bytes = blocking(&shared, move |shared| {
         let not_found = || ApiError::ReceiptNotFound { id: id.chars().take(80).collect() };
         let parsed: ReceiptId = id.parse().map_err(|_| not_found())?;
-        shared.receipts.get(parsed.as_bytes())?.ok_or_else(not_found)
+        let bytes = shared.receipts.get(parsed.as_bytes())?.ok_or_else(not_found)?;
+        // One of a later version is given as it is.
+        let known = Receipt::decode(&bytes).ok();
+        Ok(known.map_or(bytes, |receipt| shared.evidence.join(&shared.sequences, receipt).encode()))
     })
     .await?;
     let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -63,6 +66,23 @@ fn receipt_json(receipt: &Receipt) -> Value {
             "macs": usage.macs,
         },
         "software": claims.software,
+        "sequence": claims.sequence,
+        "anchored": anchor_json(receipt),
         "trace_root": claims.trace_root.map(|root| root.to_string()),
     })
+}
+
+/// Where the receipt is anchored, as its evidence says. Whether the block is final, the network key decides.
+fn anchor_json(receipt: &Receipt) -> Value {
+    let anchor = receipt.evidence().zip(receipt.subject());
+    match anchor.and_then(|(evidence, subject)| evidence.verify_anchor(&subject).ok()) {
+        Some(anchor) => json!({
+            "block": anchor.height,
+            "block_hash": anchor.block.to_string(),
+            "time": anchor.time,
+            "batch": anchor.batch,
+            "index": anchor.index,
+        }),
+        None => Value::Null,
+    }
 }

@@ -17,7 +17,7 @@ use veracity_graph::{DecodeError, Manifest, ModelId};
 use veracity_store::{PartName, Partial, ReceiveError, StoreError, encoded_bytes};
 
 use crate::{
-    ConfigError, EndpointError, Fault, FetchConfig,
+    ConfigError, EndpointError, Fault, FetchConfig, Host,
     address::{NotPublic, PublicOnly},
 };
 
@@ -136,6 +136,12 @@ impl Client {
             found if found == *id => Ok(manifest),
             found => Err(Fault::WrongManifest { found }),
         }
+    }
+
+    /// Whether a host gives the manifest of a model now.
+    #[must_use]
+    pub fn answers(&self, host: &Host, id: &ModelId) -> bool {
+        host.endpoint.parse().is_ok_and(|endpoint| self.manifest(&endpoint, id).is_ok())
     }
 
     /// Receives groups of a part, as [`PartialPart::receive`](veracity_store::PartialPart::receive) does.

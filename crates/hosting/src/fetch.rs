@@ -8,7 +8,7 @@ use std::{
 };
 
 use veracity_graph::{Manifest, ModelId};
-use veracity_store::{GROUP_BYTES, PartName, Partial, PutError, Store, StoreError};
+use veracity_store::{GROUP_BYTES, PartName, Partial, PartialPart, PutError, Store, StoreError};
 
 use crate::{
     Client, Endpoint, Fault, FetchError, Host, HostReport, NodeId, RoomError, client::GroupsFault,
@@ -59,6 +59,11 @@ pub trait Observer: Sync {
         let _ = manifest;
     }
 
+    /// So many bytes of the model were verified and written by an attempt before this one.
+    fn resumed(&self, bytes: u64) {
+        let _ = bytes;
+    }
+
     /// So many more bytes of the model were verified and written; what was there before is not told.
     fn verified(&self, bytes: u64) {
         let _ = bytes;
@@ -106,6 +111,7 @@ pub fn fetch(
     room(&manifest)?;
     observer.began(&manifest);
     let partial = store.begin_fetch(&manifest)?;
+    observer.resumed(PartName::ALL.into_iter().map(|name| verified_bytes(partial.part(name))).sum());
     run.part(&partial, PartName::Graph)?;
     if let Err(error) = partial.check_graph() {
         return Err(run.refuse(partial, error));
@@ -325,6 +331,14 @@ impl Run<'_> {
         let reports = std::mem::take(&mut lock(&self.dropped).1);
         FetchError::AllHostsFailed { id: self.id, reports }
     }
+}
+
+/// Bytes of a part that are there.
+fn verified_bytes(part: &PartialPart<'_>) -> u64 {
+    let size = part.size_bytes();
+    let bytes = |group: u64| size.min(group.saturating_mul(GROUP_BYTES));
+    let missing = part.missing().iter().map(|groups| bytes(groups.end) - bytes(groups.start));
+    size - missing.sum::<u64>()
 }
 
 /// How asking a host ended.

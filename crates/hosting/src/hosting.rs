@@ -297,6 +297,12 @@ impl Hosting {
         self.state().refused.contains(id)
     }
 
+    /// Whether a model is offered as the node's own.
+    #[must_use]
+    pub fn is_own(&self, id: &ModelId) -> bool {
+        self.state().own.contains_key(id)
+    }
+
     /// Whether a model is here because of hosting.
     pub(crate) fn is_fetched(&self, id: &ModelId) -> bool {
         self.state().quota.slots().contains_key(id)

@@ -4,6 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
 use veracity_graph::{Manifest, ModelId};
@@ -29,6 +30,8 @@ pub struct Maintainer {
     short_ticks: BTreeMap<ModelId, u64>,
     /// Hosts that were dropped in a fetch; they are asked last.
     dropped: BTreeSet<NodeId>,
+    /// Whether the hosts that were asked in this tick answer.
+    answers: BTreeMap<NodeId, bool>,
     /// Whether announcements of models that are none of this node's business were compared once.
     looked_at_all: bool,
 }
@@ -36,6 +39,8 @@ pub struct Maintainer {
 /// What a tick did.
 #[derive(Debug, Default)]
 pub struct Tick {
+    /// Models of the node's operator that were found in the store, and so are offered from now on.
+    pub offered: Vec<ModelId>,
     /// Models that were announced.
     pub announced: Vec<ModelId>,
     /// Models that were retracted.
@@ -73,8 +78,8 @@ impl Maintainer {
     /// A maintainer for the node whose registry it will be given.
     #[must_use]
     pub fn new(hosting: Arc<Hosting>, client: Client, node: NodeId) -> Self {
-        let (short_ticks, dropped) = (BTreeMap::new(), BTreeSet::new());
-        Self { hosting, client, node, short_ticks, dropped, looked_at_all: false }
+        let (short_ticks, dropped, answers) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { hosting, client, node, short_ticks, dropped, answers, looked_at_all: false }
     }
 
     /// Compares what is held with what is announced and what should be held, and does what is missing; fetches at last, one
@@ -90,6 +95,7 @@ impl Maintainer {
         observer: &dyn Observer,
     ) -> Result<Tick, TickError> {
         self.hosting.refresh(now_s)?;
+        self.answers.clear();
         let view = View { candidates: registry.candidates()?, k: registry.hosts_per_model()? };
         let (mut tick, mut kept, mut wanted) = (Tick::default(), BTreeSet::new(), Vec::new());
         let mut offset = 0;
@@ -132,6 +138,9 @@ impl Maintainer {
         tick: &mut Tick,
     ) -> Result<Option<Vec<Host>>, TickError> {
         let id = published.id;
+        if published.own && self.offer_own(&id)? {
+            tick.offered.push(id);
+        }
         let before = nearer(&id, &self.node, &view.candidates);
         let duty = before.as_ref().map_or(Duty::None, |before| duty(before.len(), view.k));
         if duty == Duty::Hold {
@@ -157,22 +166,48 @@ impl Maintainer {
             self.hosting.evict(&id)?;
             tick.evicted.push(id);
         }
-        let wanted = self.is_wanted(&id, duty, before.as_deref().unwrap_or_default(), view.k, &hosts);
-        Ok((wanted && !held && !self.hosting.refuses(&id)).then_some(hosts))
+        let wanted = !held
+            && !self.hosting.refuses(&id)
+            && self.is_wanted(&id, duty, before.as_deref().unwrap_or_default(), view.k, &hosts);
+        Ok(wanted.then_some(hosts))
+    }
+
+    /// Offers a model that its operator published and that is in the store; says whether it was not offered before.
+    fn offer_own(&self, id: &ModelId) -> Result<bool, HostingError> {
+        let store = self.hosting.store();
+        let held = store.contains(id) && !store.is_quarantined(id);
+        let offers = held && !self.hosting.is_own(id) && !self.hosting.refuses(id);
+        if offers {
+            self.hosting.offer(id)?;
+        }
+        Ok(offers)
     }
 
     /// Whether this node should hold a model, given the candidates before it.
     fn is_wanted(&mut self, id: &ModelId, duty: Duty, before: &[NodeId], k: usize, hosts: &[Host]) -> bool {
         let Duty::StepIn { after_ticks } = duty else { return duty == Duty::Hold };
-        let announced: BTreeSet<_> = hosts.iter().map(|host| host.node).collect();
-        let n_holding = before.iter().filter(|node| announced.contains(node)).count();
-        if n_holding >= k {
+        let announced: Vec<_> = hosts.iter().filter(|host| before.contains(&host.node)).collect();
+        if announced.len() >= k && self.n_answering(id, &announced) >= k {
             self.short_ticks.remove(id);
             return false;
         }
         let ticks = self.short_ticks.entry(*id).or_default();
         *ticks = ticks.saturating_add(1);
         *ticks > after_ticks
+    }
+
+    /// How many of these hosts answer. Each is asked once in a tick, for the first of its models that is looked at, and all
+    /// at the same time, so that silent ones cost the time of one.
+    fn n_answering(&mut self, id: &ModelId, hosts: &[&Host]) -> usize {
+        let unknown = hosts.iter().filter(|host| !self.answers.contains_key(&host.node));
+        let client = &self.client;
+        let asked: Vec<(NodeId, bool)> = thread::scope(|scope| {
+            let threads: Vec<_> =
+                unknown.map(|host| (host.node, scope.spawn(move || client.answers(host, id)))).collect();
+            threads.into_iter().map(|(node, thread)| (node, thread.join().unwrap_or(false))).collect()
+        });
+        self.answers.extend(asked);
+        hosts.iter().filter(|host| self.answers.get(&host.node) == Some(&true)).count()
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one tick")]
@@ -266,6 +301,10 @@ struct Watch<'a> {
 impl Observer for Watch<'_> {
     fn began(&self, manifest: &Manifest) {
         self.observer.began(manifest);
+    }
+
+    fn resumed(&self, bytes: u64) {
+        self.observer.resumed(bytes);
     }
 
     fn verified(&self, bytes: u64) {

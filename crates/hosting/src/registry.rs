@@ -21,6 +21,8 @@ pub struct Published {
     pub id: ModelId,
     /// Bytes of graph and weights, as the publisher states them.
     pub size_bytes: u64,
+    /// Whether its name belongs to the operator of the node that asks.
+    pub own: bool,
 }
 
 /// A node that announces a model.
@@ -48,6 +50,9 @@ pub enum RegistryError {
         /// The model.
         id: ModelId,
     },
+    /// Nobody is there in whose name something could be said.
+    #[error("this registry is read only; open it with the account of the node's operator")]
+    ReadOnly,
     /// The registry cannot be reached, or refuses.
     #[error("the registry does not answer: {0}; try again later")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -43,6 +43,55 @@ pub fn path(ids: &[Hash], index: usize) -> Option<Vec<Hash>> {
     }
 }
 
+/// A tree with all its hashes, for whoever needs many paths: made once in time linear in its leaves, and a path takes as
+/// many steps as the tree is high.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree {
+    /// Hashes from the leaves up to the root. The last of an odd number goes up as it is, which is where the split at a
+    /// power of two leaves it.
+    levels: Vec<Vec<Hash>>,
+}
+
+impl Tree {
+    /// The tree over these receipt ids. `None` without ids.
+    #[must_use]
+    pub fn new(ids: &[Hash]) -> Option<Self> {
+        let mut level: Vec<Hash> = ids.iter().map(leaf).collect();
+        let mut levels = Vec::new();
+        while level.len() > 1 {
+            let above = level.chunks(2).filter_map(|pair| match pair {
+                [left, right] => Some(node(left, right)),
+                [last] => Some(*last),
+                _ => None,
+            });
+            let above = above.collect();
+            levels.push(std::mem::replace(&mut level, above));
+        }
+        (!level.is_empty()).then(|| {
+            levels.push(level);
+            Self { levels }
+        })
+    }
+
+    /// As [`root`].
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        self.levels.last().and_then(|level| level.first()).copied().unwrap_or_default()
+    }
+
+    /// As [`path`].
+    #[must_use]
+    pub fn path(&self, index: usize) -> Option<Vec<Hash>> {
+        self.levels.first()?.get(index)?;
+        let siblings = self.levels.iter().scan(index, |place, level| {
+            let sibling = level.get(*place ^ 1).copied();
+            *place >>= 1;
+            Some(sibling)
+        });
+        Some(siblings.flatten().collect())
+    }
+}
+
 /// Whether `id` is leaf `index` of the tree with `size` leaves and this root (RFC 9162, section 2.1.3.2, whose names
 /// these are).
 #[must_use]

@@ -7,5 +7,8 @@ mod pool;
 mod record;
 
 pub use folder::{Folder, FolderError, NodeConfig};
-pub use network::{Created, DEV_MNEMONIC, DevAccount, DevPlan, Founder, Network, NetworkError, dev_accounts};
+pub use network::{
+    Created, DEV_MNEMONIC, DEV_PROVIDERS, DevAccount, DevPlan, Founder, Network, NetworkError, dev_accounts,
+    dev_provider,
+};
 pub use node::{Node, NodeError, NodeOptions};

@@ -192,6 +192,21 @@ pub struct Founder {
     pub listen: SocketAddr,
 }
 
+/// Operators of providers, on networks for development.
+const PROVIDERS_FIRST: u32 = 100;
+/// How many providers of a network for development have money from the beginning.
+pub const DEV_PROVIDERS: u32 = 32;
+
+/// The account of an operator of providers, which has 1,000,000 VER on networks for development; `index` is below
+/// [`DEV_PROVIDERS`]. Each has its own, so that transactions of different processes do not wait for each other.
+///
+/// # Panics
+/// Never: there is one account.
+#[must_use]
+pub fn dev_provider(index: u32) -> DevAccount {
+    dev_accounts(PROVIDERS_FIRST + index, 1).remove(0)
+}
+
 /// A new network.
 #[derive(Debug, Clone)]
 pub struct Created {
@@ -223,6 +238,7 @@ impl DevPlan {
         let accounts = dev_accounts(0, self.accounts);
         let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
         let operators = dev_accounts(OPERATORS_FIRST, count);
+        let providers = dev_accounts(PROVIDERS_FIRST, DEV_PROVIDERS);
 
         let mut genesis = Genesis::default();
         genesis.parameters.extend(self.parameters.iter().copied());
@@ -234,7 +250,8 @@ impl DevPlan {
         let ether = U256::from(10).pow(U256::from(18));
         let rich = |amount: u64| GenesisAccount::default().with_balance(U256::from(amount) * ether);
         genesis.ethereum.alloc.extend(accounts.iter().map(|account| (account.address, rich(10_000))));
-        genesis.ethereum.alloc.extend(operators.iter().map(|account| (account.address, rich(1_000_000))));
+        let rich_ones = operators.iter().chain(&providers);
+        genesis.ethereum.alloc.extend(rich_ones.map(|account| (account.address, rich(1_000_000))));
         for ((identity, operator), listen) in identities.iter().zip(&operators).zip(&self.validators) {
             genesis.nodes.push(GenesisNode {
                 node_id: identity.public_key().into(),

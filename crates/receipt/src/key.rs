@@ -6,6 +6,9 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 use crate::{IdError, SignatureError, ids::id};
 
+/// The namespace of bindings, after its length.
+const BINDING_PREFIX: &[u8] = b"\x1cveracity operator binding v1";
+
 id! {
     /// Names an executor: its Ed25519 public key. Any 32 bytes can stand here; whether they are a usable key shows
     /// when a signature is checked.
@@ -33,7 +36,7 @@ impl ExecutorId {
 
 /// An executor's signing key. Wiped from memory when dropped, never printed.
 ///
-/// It must sign nothing but receipts: see specification, section 4.
+/// It must sign nothing but receipts and bindings to an operator: see specification, section 4.
 pub struct ExecutorKey(SigningKey);
 
 impl ExecutorKey {
@@ -48,6 +51,14 @@ impl ExecutorKey {
     #[must_use]
     pub fn executor(&self) -> ExecutorId {
         ExecutorId::from_bytes(self.0.verifying_key().to_bytes())
+    }
+
+    /// Lets an operator's address register this executor on a chain: the proof of `docs/spec/contracts.md`, section 3. It
+    /// cannot be taken for a receipt, because it begins with another byte than what receipts sign.
+    #[must_use]
+    pub fn bind_operator(&self, chain_id: u64, operator: &[u8; 20]) -> [u8; 64] {
+        let chain = [&[0; 24][..], &chain_id.to_be_bytes()].concat();
+        self.sign(&[BINDING_PREFIX, &chain, operator].concat())
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
@@ -67,6 +78,21 @@ mod tests {
 
     fn refusal(key: [u8; 32]) -> String {
         ExecutorId::from_bytes(key).verify(b"message", &[0; 64]).unwrap_err().to_string()
+    }
+
+    /// The bytes of `bindingMessage`, which are no `Sig_structure`: that begins with an array of four.
+    #[test]
+    fn binds_itself_to_an_operator() {
+        let key = ExecutorKey::from_seed(&[3; 32]);
+        let proof = key.bind_operator(31337, &[9; 20]);
+        let mut message = vec![0x1c];
+        message.extend_from_slice(b"veracity operator binding v1");
+        message.extend_from_slice(&[0; 30]);
+        message.extend_from_slice(&[0x7a, 0x69]);
+        message.extend_from_slice(&[9; 20]);
+        assert_eq!(message.len(), 81);
+        key.executor().verify(&message, &proof).unwrap();
+        key.executor().verify(&message, &key.bind_operator(31338, &[9; 20])).unwrap_err();
     }
 
     /// RFC 8032, section 7.1, test 2.

@@ -7,6 +7,7 @@
 
 mod disk;
 mod error;
+mod evidence;
 mod groups;
 mod hosted;
 mod key;
@@ -22,6 +23,7 @@ pub use error::{
     GroupsError, HostedError, KeyError, NameError, PartialError, PutError, ReceiptLogError, ReceiveError,
     SequenceError, StoreError,
 };
+pub use evidence::{AnchoredBatch, EvidenceLog};
 pub use groups::{GROUP_BYTES, GROUPS_MAX, PartName, encoded_bytes, group_count};
 pub use hosted::{Hosted, HostedKind, HostedLock};
 pub use name::Name;

@@ -15,6 +15,13 @@ const HEAD_BYTES: usize = 36;
 const CHECK_BYTES: usize = 8;
 const REMEDY: &str = "delete the file; clients keep their own copies of receipts";
 
+/// Folder of a log of records and what to do when one is damaged.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) dir: PathBuf,
+    pub(crate) remedy: &'static str,
+}
+
 /// How much the log keeps; the oldest receipts go first, a segment at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceiptLimits {
@@ -34,6 +41,7 @@ impl Default for ReceiptLimits {
 #[derive(Debug)]
 pub struct ReceiptLog {
     dir: PathBuf,
+    remedy: &'static str,
     limits: ReceiptLimits,
     inner: Mutex<Inner>,
     _lock: File,
@@ -67,7 +75,13 @@ impl Store {
     /// # Errors
     /// [`ReceiptLogError::InUse`] if another process has it open, [`ReceiptLogError::Store`] if the disk fails.
     pub fn receipt_log(&self, limits: ReceiptLimits) -> Result<ReceiptLog, ReceiptLogError> {
-        let dir = self.root().join("receipts");
+        ReceiptLog::open(Place { dir: self.root().join("receipts"), remedy: REMEDY }, limits)
+    }
+}
+
+impl ReceiptLog {
+    pub(crate) fn open(place: Place, limits: ReceiptLimits) -> Result<Self, ReceiptLogError> {
+        let Place { dir, remedy } = place;
         let path = dir.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&path);
         let lock = lock.map_err(StoreError::io("open", &path))?;
@@ -84,13 +98,11 @@ impl Store {
             let last = position + 1 == numbers.len();
             inner.load(&segment_path(&dir, n), n, last)?;
         }
-        let log = ReceiptLog { dir, limits, inner: Mutex::new(inner), _lock: lock };
+        let log = Self { dir, remedy, limits, inner: Mutex::new(inner), _lock: lock };
         log.evict(&mut log.lock())?;
         Ok(log)
     }
-}
 
-impl ReceiptLog {
     /// Keeps a receipt. When it returns, the receipt survives the end of this process; [`ReceiptLog::sync`] makes it
     /// survive power loss. A receipt that is already there is not written again.
     ///
@@ -132,7 +144,7 @@ impl ReceiptLog {
         };
         let corrupt = |path| {
             let reason = format!("the record at byte {} does not fit its checksum", location.offset);
-            StoreError::Corrupt { path, reason, remedy: REMEDY }
+            StoreError::Corrupt { path, reason, remedy: self.remedy }
         };
         match { read }() {
             Ok(()) => {}
@@ -143,6 +155,20 @@ impl ReceiptLog {
             Some((found, receipt, _)) if found == *id => Ok(Some(receipt.to_vec())),
             _ => Err(corrupt(path)),
         }
+    }
+
+    /// The ids of all receipts kept, in no order.
+    pub(crate) fn ids(&self) -> Vec<[u8; 32]> {
+        self.lock().index.keys().copied().collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        &self.dir
+    }
+
+    pub(crate) fn contains(&self, id: &[u8; 32]) -> bool {
+        self.lock().index.contains_key(id)
     }
 
     /// Number of receipts kept.

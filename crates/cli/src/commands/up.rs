@@ -2,16 +2,27 @@ use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
-    path::Path,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
 use clap::Args;
 use serde::Serialize;
+use veracity_client::Chain;
 use veracity_gateway::Config;
+use veracity_hosting::NodeId;
 use veracity_node::{DevPlan, Folder, Node as ChainNode, NodeConfig, NodeOptions};
 
-use crate::{args::Global, chain, data, error::Failure, output::Output, runner::EngineArgs, server::Node};
+use crate::{
+    args::Global,
+    chain, data,
+    error::Failure,
+    hosting::{Host, HostArgs, Hosted},
+    output::Output,
+    runner::EngineArgs,
+    server::Node,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,6 +57,14 @@ pub(crate) struct UpArgs {
     /// Run no chain.
     #[arg(long, conflicts_with_all = ["rpc", "fresh"])]
     no_chain: bool,
+    /// Take part in the network of this JSON-RPC, and run no chain.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["rpc", "no_chain", "fresh"], requires = "operator_key")]
+    chain: Option<String>,
+    /// File with the private key of this node's operator in hexadecimal digits.
+    #[arg(long, value_name = "FILE", requires = "chain")]
+    operator_key: Option<PathBuf>,
+    #[command(flatten)]
+    host: HostArgs,
     /// Begin a new chain in place of the one that the data folder has.
     #[arg(long)]
     fresh: bool,
@@ -72,10 +91,16 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
     let writable = !args.read_only && (args.writable || args.listen.ip().is_loopback());
     let config = Config { engine: args.engine.options(), writable, ..Config::default() };
     let chain_folder = store.root().join("dev-chain");
-    let node = Node::start(store, config, args.listen)?;
-    let chain = match args.no_chain {
+    let store = Arc::new(store);
+    let host = Host::open(&store, args.host)?;
+    let node = Node::start_with(&store, config, args.listen, |gateway| host.beside(gateway))?;
+    let chain = match args.no_chain || args.chain.is_some() {
         true => None,
         false => Some(start_chain(args, &chain_folder, &node)?),
+    };
+    let hosted = match &args.chain {
+        Some(url) => Some(start_hosting(args, url, &host, &node)?),
+        None => None,
     };
     out.result(&Banner {
         url: node.url(),
@@ -92,6 +117,9 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
         None => node.wait_unless(std::future::pending()),
     };
     out.note("stopping; requests in progress may end");
+    if let Some(hosted) = hosted {
+        hosted.stop();
+    }
     let stopped = chain.map(|chain| node.block_on(chain.stop()));
     node.stop()?;
     match stopped.filter(|_| ended) {
@@ -100,6 +128,14 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
         }
         None => Ok(()),
     }
+}
+
+/// Hosts by the registry of a chain.
+fn start_hosting(args: &UpArgs, url: &str, host: &Host, node: &Node) -> Result<Hosted, Failure> {
+    let connected = Chain::connect(url).map_err(|e| chain::client_failure(&e))?;
+    let path = args.operator_key.as_deref().unwrap_or(Path::new(""));
+    let operator = chain::read_account(path)?;
+    host.start(connected, operator, NodeId(*node.executor.as_bytes()))
 }
 
 /// Starts the chain of a folder, which is made if there is none.

@@ -1,4 +1,7 @@
-use std::{io::Write as _, sync::Arc};
+use std::{
+    io::Write as _,
+    sync::{Arc, Mutex},
+};
 
 use veracity_gateway::Config;
 use veracity_receipt::Request;
@@ -213,4 +216,38 @@ fn what_a_run_adds_is_counted_against_the_limit() {
     assert_eq!(server.infer(&[], JSON.as_bytes()).status, 200);
     let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
     assert!(metrics.contains("veracity_loaded_models 1\n"), "{metrics}");
+}
+
+/// Others serve beside the gateway, on the same connections, and its own answers stay as they are.
+#[test]
+fn routes_of_others_are_served_beside() {
+    let routes = axum::Router::new().route("/hosting/v1/{x}", axum::routing::get(async || "beside"));
+    let server = Server::start_beside(tempfile::tempdir().unwrap(), config(), routes);
+    assert_eq!(server.get("/hosting/v1/x").body, b"beside");
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(server.get("/hosting/v2/x").code(), (404, "unknown_route".to_owned()));
+    assert_eq!(server.send("POST", "/hosting/v1/x", &[], b"").status, 405);
+}
+
+/// Whoever removes unused models is told of each use, and when it ends.
+#[test]
+fn a_run_is_told_to_the_hook() {
+    struct Ended(Arc<Mutex<Vec<String>>>);
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            self.0.lock().unwrap().push("ended".to_owned());
+        }
+    }
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let server = Server::start(config());
+    let note = Arc::clone(&told);
+    server.gateway.on_use(move |id| {
+        note.lock().unwrap().push(id.to_string());
+        Ended(Arc::clone(&note))
+    });
+    let id = server.store.resolve("tiny").unwrap().to_string();
+    assert_eq!(server.infer(&[], JSON.as_bytes()).status, 200);
+    assert_eq!(*told.lock().unwrap(), [id, "ended".to_owned()]);
+    server.send("POST", "/v2/models/nobody/infer", &[], JSON.as_bytes());
+    assert_eq!(told.lock().unwrap().len(), 2);
 }

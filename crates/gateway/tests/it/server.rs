@@ -37,11 +37,16 @@ impl Server {
     }
 
     pub(crate) fn start_in(dir: tempfile::TempDir, config: Config) -> Self {
+        Self::start_beside(dir, config, axum::Router::new())
+    }
+
+    /// With routes of others.
+    pub(crate) fn start_beside(dir: tempfile::TempDir, config: Config, routes: axum::Router) -> Self {
         let store = Arc::new(Store::open(dir.path()).unwrap());
         let id = store.put(&bundle(1), Some(b"{\"cosine\":0.5}")).unwrap();
         store.set_name(&"tiny".parse().unwrap(), &id).unwrap();
         let key = ExecutorKey::from_seed(&store.executor_seed().unwrap());
-        let gateway = Gateway::new(Arc::clone(&store), key, config).unwrap();
+        let gateway = Gateway::new(Arc::clone(&store), key, config).unwrap().beside(routes);
         let (stop, stopped) = oneshot::channel();
         let (send_address, address) = std::sync::mpsc::channel();
         let serving = gateway.clone();

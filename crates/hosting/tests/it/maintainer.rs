@@ -131,7 +131,7 @@ impl Network {
     }
 
     fn publish(&self, bundle: &Bundle) -> ModelId {
-        let published = Published { id: bundle.model_id(), size_bytes: size_bytes(bundle) };
+        let published = Published { id: bundle.model_id(), size_bytes: size_bytes(bundle), own: false };
         self.shared.lock().unwrap().models.push(published);
         published.id
     }
@@ -248,6 +248,63 @@ fn the_next_steps_in_for_a_holder_that_is_away() {
         in_place.iter().all(|place| *place < 4 || *place == self_place(&network, &ranked)),
         "{in_place:?}"
     );
+}
+
+/// A host that is announced and dead for ever is replaced.
+#[test]
+fn the_next_steps_in_for_a_host_that_died() {
+    let mut network = Network::new(5, 2, 1 << 30);
+    let owner = network.members[0].id();
+    let ranked = |seed| {
+        let candidates = &network.shared.lock().unwrap().candidates;
+        veracity_hosting::ranking(&bundle(seed).model_id(), candidates)
+    };
+    // The owner is the last one, so it is no holder's duty that it fulfils.
+    let seed = (1..).find(|seed| ranked(*seed)[4] == owner).unwrap();
+    let ranked = ranked(seed);
+    let id = network.push(&bundle(seed));
+    network.tick(0);
+    let dead = ranked[0];
+    let at = network.members.iter().position(|member| member.id() == dead).unwrap();
+    let stays = network.announced(&id);
+    for tick in 1..10 {
+        let ticks = network.tick(tick);
+        assert!(ticks.iter().all(|tick| tick.fetched.is_empty()), "all hosts answer: {ticks:?}");
+    }
+    network.members.remove(at).node.runtime.shutdown_background();
+    let mut ticks = 10;
+    while network.announced(&id) == stays {
+        network.tick(ticks);
+        ticks += 1;
+        assert!(ticks < 30, "nobody steps in");
+    }
+    let new: Vec<_> = network.announced(&id).difference(&stays).copied().collect();
+    assert_eq!(new, [ranked[2]], "the next in rank");
+    assert!(network.announced(&id).contains(&dead), "only its operator retracts");
+}
+
+/// What its operator publishes is offered by the node that has it, whatever its rank, and after a restart.
+#[test]
+fn what_the_operator_published_is_own() {
+    let mut network = Network::new(3, 1, 0);
+    let own = |id: &ModelId| Published { id: *id, size_bytes: size_bytes(&bundle(1)), own: true };
+    let id = bundle(1).model_id();
+    let author = network.members.iter().position(|m| !network.holders(&id).contains(&m.id())).unwrap();
+    network.members[author].node.hosting.store().put(&bundle(1), None).unwrap();
+    assert_eq!(network.members[author].tick(1).offered, []);
+    network.shared.lock().unwrap().models.push(own(&id));
+    let tick = network.members[author].tick(2);
+    assert_eq!((tick.offered, tick.announced), (vec![id], vec![id]));
+    assert!(network.members[author].node.hosting.is_own(&id));
+    assert_eq!(network.members[author].node.hosting.used_bytes(), 0);
+    assert_eq!(network.members[author].tick(3).offered, []);
+    // Withdrawn, it stays withdrawn.
+    network.members[author].node.hosting.withdraw(&id).unwrap();
+    let tick = network.members[author].tick(4);
+    assert_eq!((tick.offered, tick.announced, tick.retracted), (vec![], vec![], vec![id]));
+    // The others have not got it.
+    let other = (author + 1) % 3;
+    assert_eq!(network.members[other].tick(5).offered, []);
 }
 
 fn self_place(network: &Network, ranked: &[NodeId]) -> usize {

@@ -33,14 +33,18 @@ fn ids(n: usize) -> Vec<[u8; 32]> {
 #[test]
 fn trees_of_every_small_size() {
     assert_eq!((merkle::root(&[]), merkle::path(&[], 0)), (None, None));
+    assert_eq!(merkle::Tree::new(&[]), None);
     for size in 1..70 {
         let ids = ids(size);
         let root = merkle::root(&ids).unwrap();
         assert_eq!(Some(root), naive_root(&ids), "{size} leaves");
         assert_eq!(merkle::path(&ids, size), None);
+        let tree = merkle::Tree::new(&ids).unwrap();
+        assert_eq!((tree.root(), tree.path(size)), (root, None));
         let n = size as u64;
         for (index, id) in ids.iter().enumerate() {
             let (path, i) = (merkle::path(&ids, index).unwrap(), index as u64);
+            assert_eq!(tree.path(index).as_ref(), Some(&path), "leaf {index} of {size}");
             assert!(merkle::is_included(id, i, n, &path, &root), "leaf {index} of {size}");
             for other in (0..n + 2).filter(|other| *other != i) {
                 assert!(

@@ -1,6 +1,10 @@
 mod accuracy;
+mod hosts;
 mod interface;
 mod list;
+mod network;
+mod obtain;
+mod publish;
 mod remote;
 mod show;
 
@@ -15,9 +19,17 @@ const EXAMPLES: &str = "\
 Examples:
   veracity model ls
   veracity model show digits-cnn
+  veracity model push digits-cnn --wait
+  veracity model hosts digits-cnn
+  veracity model pull digits-cnn --rpc http://node.example:8545
   veracity model push digits-cnn http://node.example:8080
   veracity model pull http://node.example:8080 digits-cnn
-  veracity model rm digits-cnn";
+  veracity model rm digits-cnn
+
+Without a server, push and pull work with the network: push publishes a model in the registry of the chain, hosts \
+fetch it from this node and announce that they have it, and pull fetches it from several hosts at the same time. No \
+host is trusted: every byte is checked against the model id before it is kept, and a pull that was cut goes on where \
+it ended.";
 
 /// List, inspect, send, fetch and remove models.
 #[derive(Debug, Args)]
@@ -36,10 +48,12 @@ enum ModelCommand {
         /// Name, id, first 8 or more digits of an id, .vmodel file or folder.
         model: String,
     },
-    /// Send a model to a server, which checks every hash.
-    Push(remote::PushArgs),
-    /// Fetch a model from a server and check every hash.
-    Pull(remote::PullArgs),
+    /// Publish a model on the network, where hosts fetch it; or send it to a server.
+    Push(PushArgs),
+    /// Fetch a model from the hosts of the network, or from a server, and check every byte.
+    Pull(PullArgs),
+    /// Show which nodes host a model, and whether they answer.
+    Hosts(hosts::HostsArgs),
     /// Remove a name, and its model if that was the last name; by id: the model with all its names.
     Rm {
         /// Name, id, or first 8 or more digits of an id.
@@ -47,14 +61,64 @@ enum ModelCommand {
     },
 }
 
+#[derive(Debug, Args)]
+struct PushArgs {
+    /// Name, id, or first 8 or more digits of an id; for a server also a .vmodel file or folder.
+    model: String,
+    /// URL of a server that the model is sent to, such as `http://node.example:8080` [default: the network].
+    server: Option<String>,
+    /// Name in the registry or on the server [default: the name here].
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    publish: publish::PublishArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(allow_missing_positional = true)]
+struct PullArgs {
+    /// URL of a server that the model is fetched from, such as `http://node.example:8080` [default: the network].
+    server: Option<String>,
+    /// Name or id, in the registry or on the server. An id makes sure which model comes.
+    model: String,
+    /// Version of a name in the registry [default: what was published last].
+    #[arg(long, value_name = "V")]
+    version: Option<String>,
+    /// Name here [default: the name there, its last part if it has several].
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    network: network::NetworkArgs,
+}
+
 /// Runs `veracity model ..`.
 pub(crate) fn execute(args: &ModelArgs, global: &Global, out: Output) -> Result<(), Failure> {
     match &args.command {
         ModelCommand::Ls => out.result(&list::list(global)?),
         ModelCommand::Show { model } => out.result(&show::show(model, global)?),
-        ModelCommand::Push(args) => out.result(&remote::push(args, global, out)?),
-        ModelCommand::Pull(args) => out.result(&remote::pull(args, global, out)?),
+        ModelCommand::Push(args) => push(args, global, out)?,
+        ModelCommand::Pull(args) => pull(args, global, out)?,
+        ModelCommand::Hosts(args) => out.result(&hosts::hosts(args)?),
         ModelCommand::Rm { model } => out.result(&remove(model, global)?),
+    }
+    Ok(())
+}
+
+fn push(args: &PushArgs, global: &Global, out: Output) -> Result<(), Failure> {
+    let PushArgs { model, server, name, publish } = args;
+    match server {
+        Some(server) => out.result(&remote::push(model, server, name.as_deref(), global, out)?),
+        None => out.result(&publish::push(model, name.as_deref(), publish, global, out)?),
+    }
+    Ok(())
+}
+
+fn pull(args: &PullArgs, global: &Global, out: Output) -> Result<(), Failure> {
+    let PullArgs { server, model, version, name, network } = args;
+    let (version, name) = (version.as_deref(), name.as_deref());
+    match server {
+        Some(server) => out.result(&remote::pull(server, model, name, global, out)?),
+        None => out.result(&obtain::obtain(&obtain::Wanted { model, version, name }, network, global, out)?),
     }
     Ok(())
 }

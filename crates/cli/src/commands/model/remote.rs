@@ -3,7 +3,6 @@ use std::{
     io::{Cursor, Read},
 };
 
-use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use veracity_graph::Bundle;
@@ -23,28 +22,6 @@ use crate::{
 /// Largest model that is fetched, in bytes.
 const PULL_BYTES_MAX: u64 = 64 << 30;
 
-#[derive(Debug, Args)]
-pub(crate) struct PushArgs {
-    /// Name, id, first 8 or more digits of an id, .vmodel file or folder.
-    model: String,
-    /// URL of the server, such as `http://node.example:8080`.
-    server: String,
-    /// Name on the server [default: the name here; none for a model given by path or id].
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PullArgs {
-    /// URL of the server, such as `http://node.example:8080`.
-    server: String,
-    /// Name or id on the server. An id makes sure which model comes.
-    model: String,
-    /// Name here [default: the name on the server].
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-}
-
 /// What was sent or fetched.
 #[derive(Debug, Serialize)]
 pub(super) struct Transfer {
@@ -61,12 +38,18 @@ struct Uploaded {
 }
 
 /// Sends a model and its accuracy report.
-pub(super) fn push(args: &PushArgs, global: &Global, out: Output) -> Result<Transfer, Failure> {
-    let server = Server::new(&args.server)?;
-    let Found { id, name, bundle, report } = models::find(&args.model, global)?;
-    let name = match &args.name {
+pub(super) fn push(
+    model: &str,
+    server: &str,
+    name: Option<&str>,
+    global: &Global,
+    out: Output,
+) -> Result<Transfer, Failure> {
+    let server = Server::new(server)?;
+    let Found { id, name: name_here, bundle, report } = models::find(model, global)?;
+    let name = match name {
         Some(name) => Some(parse_name(name)?),
-        None => name.parse().ok(),
+        None => name_here.parse().ok(),
     };
     let query = name.as_ref().map(|name| format!("?name={name}")).unwrap_or_default();
     let bytes = bundle.encode();
@@ -91,10 +74,16 @@ pub(super) fn push(args: &PushArgs, global: &Global, out: Output) -> Result<Tran
 }
 
 /// Fetches a model, checks every hash, and keeps the report that the server has for it.
-pub(super) fn pull(args: &PullArgs, global: &Global, out: Output) -> Result<Transfer, Failure> {
-    let server = Server::new(&args.server)?;
-    let remote = reference(&args.model)?;
-    let name = match &args.name {
+pub(super) fn pull(
+    server: &str,
+    model: &str,
+    name: Option<&str>,
+    global: &Global,
+    out: Output,
+) -> Result<Transfer, Failure> {
+    let server = Server::new(server)?;
+    let remote = reference(model)?;
+    let name = match name {
         Some(name) => Some(parse_name(name)?),
         None => remote.parse().ok(),
     };
@@ -154,7 +143,7 @@ fn reference(text: &str) -> Result<&str, Failure> {
     Err(Failure::input("bad_name", message, "give a name or id as the server lists it: GET /v1/models"))
 }
 
-fn parse_name(name: &str) -> Result<Name, Failure> {
+pub(super) fn parse_name(name: &str) -> Result<Name, Failure> {
     name.parse()
         .map_err(|e| Failure::input("bad_name", e, "give another one with --name, such as --name my-model"))
 }

@@ -1,0 +1,135 @@
+//! One call of JSON-RPC over HTTP.
+
+use std::{sync::Arc, time::Duration};
+
+use alloy_primitives::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use ureq::Agent;
+
+use crate::{ClientError, Refusal};
+
+/// Largest answer that is read.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Code with which a node answers a call that a contract reverted.
+const REVERTED: i64 = 3;
+
+/// A JSON-RPC client of one node. Cheap to clone; clones share connections.
+#[derive(Debug, Clone)]
+pub struct Rpc {
+    url: Arc<str>,
+    agent: Agent,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    result: Value,
+    error: Option<NodeError>,
+}
+
+#[derive(Deserialize)]
+struct NodeError {
+    #[serde(default)]
+    code: i64,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    data: Value,
+}
+
+impl Rpc {
+    /// A client of the node at a URL such as `http://127.0.0.1:8545`. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`ClientError::BadUrl`].
+    pub fn new(url: &str) -> Result<Self, ClientError> {
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            return Err(ClientError::BadUrl { url: url.to_owned() });
+        }
+        let builder = Agent::config_builder();
+        // What runs on this machine is not behind a proxy.
+        let builder = if is_loopback(url) { builder.proxy(None) } else { builder };
+        let agent = builder
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_per_read(Some(READ_TIMEOUT))
+            .timeout_per_write(Some(READ_TIMEOUT))
+            .build()
+            .into();
+        Ok(Self { url: url.into(), agent })
+    }
+
+    /// The URL of the node.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Calls a method with a list of parameters.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`], [`ClientError::Strange`] if the answer is none of JSON-RPC or not a `T`,
+    /// [`ClientError::Refused`] if a contract refuses, [`ClientError::Node`] if the node does.
+    pub fn call<T: DeserializeOwned>(&self, method: &str, params: impl Serialize) -> Result<T, ClientError> {
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        let call = self.agent.post(&*self.url).header("content-type", "application/json");
+        let mut answer = call.send(request).map_err(|e| self.unreachable(&e))?;
+        let status = answer.status();
+        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let body = body.map_err(|e| self.unreachable(&e))?;
+        // A server that refuses the request as a whole answers in text.
+        let parsed = serde_json::from_slice::<Answer>(&body);
+        let answer =
+            parsed.map_err(|_| self.strange(format!("HTTP {status} without an answer of JSON-RPC")))?;
+        match answer.error {
+            Some(error) => Err(node_error(method, error)),
+            None => serde_json::from_value(answer.result)
+                .map_err(|e| self.strange(format!("an answer to {method} that is none: {e}"))),
+        }
+    }
+
+    /// The height of the latest block.
+    ///
+    /// # Errors
+    /// As [`Rpc::call`].
+    pub fn height(&self) -> Result<u64, ClientError> {
+        self.quantity("eth_blockNumber", json!([]))
+    }
+
+    /// The number that a method answers.
+    pub(crate) fn quantity(&self, method: &str, params: impl Serialize) -> Result<u64, ClientError> {
+        let value: Value = self.call(method, params)?;
+        quantity(&value).ok_or_else(|| self.strange(format!("an answer to {method} that is no number")))
+    }
+
+    pub(crate) fn strange(&self, what: String) -> ClientError {
+        ClientError::Strange { url: self.url.to_string(), what }
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> ClientError {
+        ClientError::Unreachable { url: self.url.to_string(), reason: error.to_string() }
+    }
+}
+
+/// A quantity of JSON-RPC: hexadecimal digits after `0x`.
+#[must_use]
+pub fn quantity(value: &Value) -> Option<u64> {
+    u64::from_str_radix(value.as_str()?.strip_prefix("0x")?, 16).ok()
+}
+
+fn node_error(method: &str, error: NodeError) -> ClientError {
+    let NodeError { code, message, data } = error;
+    if code == REVERTED {
+        let data: Bytes = serde_json::from_value(data).unwrap_or_default();
+        return ClientError::Refused(Refusal::new(data, message));
+    }
+    ClientError::Node { method: method.to_owned(), code, message }
+}
+
+fn is_loopback(url: &str) -> bool {
+    let host = url.split_once("://").map_or("", |(_, rest)| rest);
+    ["127.", "localhost", "[::1]"].into_iter().any(|prefix| host.starts_with(prefix))
+}

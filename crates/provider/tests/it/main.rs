@@ -1,0 +1,10 @@
+//! A provider on a real chain in this process, and with nodes that lie to it.
+
+mod anchoring;
+#[path = "../../../store/tests/it/fixture.rs"]
+mod fixture;
+mod lies;
+mod network;
+mod registration;
+mod registry;
+mod support;

@@ -1,0 +1,140 @@
+//! A chain with one validator in this process, and nodes that serve models beside it.
+
+use std::{
+    net::Ipv4Addr,
+    num::NonZeroUsize,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use alloy_primitives::B256;
+use ed25519_dalek::{Signer as _, SigningKey};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, runtime::Runtime};
+use veracity_client::{Account, Chain, Publication, RoleSet};
+use veracity_graph::{Bundle, ModelId};
+use veracity_hosting::{Client, FetchConfig, Hosting, HostingConfig, Maintainer, NodeId, router};
+use veracity_node::{Created, DevPlan, Folder, Node, NodeConfig, NodeOptions};
+use veracity_provider::{ChainRegistry, HostLoop, manifest_root, model_word};
+use veracity_store::Store;
+
+/// A running chain; it ends when dropped.
+pub(crate) struct Network {
+    pub(crate) chain: Chain,
+    created: Created,
+    node: Option<Node>,
+    pub(crate) runtime: Runtime,
+    _folder: TempDir,
+}
+
+impl Network {
+    pub(crate) fn start() -> Self {
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let validators = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        let plan = DevPlan { chain_id: 31337, validators, accounts: 6, parameters: vec![], time };
+        let created = plan.create().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (at, founder) = (Folder::new(&folder.path().join("0")), &created.founders[0]);
+        let rpc = (Ipv4Addr::LOCALHOST, 0).into();
+        let beneficiary = founder.operator.address;
+        let config = NodeConfig { listen: founder.listen, rpc, beneficiary, allow_private: true };
+        at.found(&created.network, founder, &config).unwrap();
+        let options = NodeOptions {
+            folder: at,
+            listen: founder.listen,
+            rpc: veracity_rpc::Config::new(rpc),
+            beneficiary,
+            threads: NonZeroUsize::MIN,
+            allow_private: true,
+        };
+        let runtime = Runtime::new().unwrap();
+        let node = runtime.block_on(Node::start(options)).unwrap();
+        let chain = Chain::connect(&format!("http://{}", node.rpc_address())).unwrap();
+        Self { chain, created, node: Some(node), runtime, _folder: folder }
+    }
+
+    pub(crate) fn stop(&mut self) {
+        if let Some(node) = self.node.take() {
+            self.runtime.block_on(node.stop());
+        }
+    }
+
+    /// A funded account.
+    pub(crate) fn account(&self, index: usize) -> Account {
+        Account::from_key(self.created.accounts[index].key).unwrap()
+    }
+
+    /// Registers a node whose key has this seed.
+    pub(crate) fn register(&self, operator: &Account, seed: u8, roles: RoleSet, endpoint: &str) -> NodeId {
+        let (key, stake) = (SigningKey::from_bytes(&[seed; 32]), self.chain.stake());
+        let node: B256 = key.verifying_key().to_bytes().into();
+        let proof = key.sign(&stake.binding_message(operator.address()).unwrap()).to_bytes();
+        let bond = stake.required_bond(roles).unwrap();
+        stake.register(operator, node, roles, endpoint, proof, bond).unwrap();
+        NodeId(node.0)
+    }
+
+    pub(crate) fn publish(&self, owner: &Account, name: &str, version: &str, bundle: &Bundle) -> ModelId {
+        let publication = Publication {
+            model: model_word(&bundle.model_id()),
+            name: name.to_owned(),
+            version: version.to_owned(),
+            licence: "MIT".to_owned(),
+            size_bytes: (bundle.graph.len() + bundle.weights.len()) as u64,
+            manifest_root: manifest_root(&bundle.manifest),
+            price_per_request: 0,
+            price_per_mega_mac: 0,
+        };
+        self.chain.models().publish(owner, &publication).unwrap();
+        bundle.model_id()
+    }
+
+    pub(crate) fn reader(&self) -> ChainRegistry {
+        ChainRegistry::of_reader(self.chain.clone())
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A registered host that serves over HTTP and ticks.
+pub(crate) struct Member {
+    pub(crate) hosting: Arc<Hosting>,
+    pub(crate) id: NodeId,
+    pub(crate) ticks: HostLoop,
+    pub(crate) server: tokio::task::JoinHandle<()>,
+    _dir: TempDir,
+}
+
+impl Member {
+    /// The operator is the account with this index, which is the seed of the key too.
+    pub(crate) fn start(network: &Network, index: u8) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path()).unwrap());
+        let hosting = Hosting::open(store, HostingConfig::with_quota(1 << 30)).unwrap();
+        let listener = network.runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let routes = router(Arc::clone(&hosting));
+        let server = network.runtime.spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        let operator = network.account(index.into());
+        let id = network.register(&operator, index, RoleSet::HOST, &endpoint);
+        let client = Client::new(FetchConfig { attempts_max: 2, ..FetchConfig::local() }).unwrap();
+        let maintainer = Maintainer::new(Arc::clone(&hosting), client, id);
+        let registry = ChainRegistry::of_host(network.chain.clone(), operator, id);
+        let ticks = HostLoop::start(maintainer, registry, Duration::from_millis(100)).unwrap();
+        Self { hosting, id, ticks, server, _dir: dir }
+    }
+}
+
+/// Waits until something is so; a test that waits too long fails.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !is() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

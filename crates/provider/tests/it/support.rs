@@ -1,0 +1,207 @@
+//! A chain with one validator, a store with receipts, and a node that lies.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{Ipv4Addr, TcpListener},
+    num::NonZeroUsize,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use alloy_primitives::B256;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use veracity_client::{Account, Chain, ClientError, RoleSet, Rpc};
+use veracity_light::{Evidence, Parts, merkle};
+use veracity_node::{Created, DevPlan, Folder, Node, NodeConfig, NodeOptions};
+use veracity_provider::{AnchorError, Anchorer, AnchorerParts, Registration, Tick, register};
+use veracity_receipt::{
+    CheckName, Claims, ExecutorKey, Materials, ModelId, NetworkKey, Policy, Receipt, Request, Response, Run,
+    verify,
+};
+use veracity_store::{EvidenceLog, ReceiptLimits, SequenceError, SequenceLog, Store};
+
+pub(crate) const CHAIN_ID: u64 = 31337;
+
+/// A running chain; it ends when dropped.
+pub(crate) struct Network {
+    pub(crate) chain: Chain,
+    created: Created,
+    node: Option<Node>,
+    runtime: Runtime,
+    _folder: TempDir,
+}
+
+impl Network {
+    pub(crate) fn start() -> Self {
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let validators = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        let plan = DevPlan { chain_id: CHAIN_ID, validators, accounts: 3, parameters: vec![], time };
+        let created = plan.create().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (at, founder) = (Folder::new(&folder.path().join("0")), &created.founders[0]);
+        let rpc = (Ipv4Addr::LOCALHOST, 0).into();
+        let beneficiary = founder.operator.address;
+        let config = NodeConfig { listen: founder.listen, rpc, beneficiary, allow_private: true };
+        at.found(&created.network, founder, &config).unwrap();
+        let options = NodeOptions {
+            folder: at,
+            listen: founder.listen,
+            rpc: veracity_rpc::Config::new(rpc),
+            beneficiary,
+            threads: NonZeroUsize::MIN,
+            allow_private: true,
+        };
+        let runtime = Runtime::new().unwrap();
+        let node = runtime.block_on(Node::start(options)).unwrap();
+        let chain = Chain::connect(&format!("http://{}", node.rpc_address())).unwrap();
+        Self { chain, created, node: Some(node), runtime, _folder: folder }
+    }
+
+    /// A funded account.
+    pub(crate) fn account(&self, index: usize) -> Account {
+        Account::from_key(self.created.accounts[index].key).unwrap()
+    }
+
+    /// The key that certificates verify against.
+    pub(crate) fn key(&self) -> NetworkKey {
+        NetworkKey::from_bytes(self.created.network.key().as_slice()).unwrap()
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if let Some(node) = self.node.take() {
+            self.runtime.block_on(node.stop());
+        }
+    }
+}
+
+/// An executor with a store of its own.
+pub(crate) struct Provider {
+    pub(crate) executor: ExecutorKey,
+    pub(crate) sequences: Arc<SequenceLog>,
+    pub(crate) evidence: Arc<EvidenceLog>,
+    pub(crate) folder: TempDir,
+}
+
+impl Provider {
+    pub(crate) fn new(seed: u8, network_key: &NetworkKey) -> Self {
+        Self::open(seed, network_key, tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn open(seed: u8, network_key: &NetworkKey, folder: TempDir) -> Self {
+        let executor = ExecutorKey::from_seed(&[seed; 32]);
+        let store = Store::open(folder.path()).unwrap();
+        let id = *executor.executor().as_bytes();
+        let evidence = store.evidence_log(&id, network_key.as_bytes(), ReceiptLimits::default()).unwrap();
+        let sequences = Arc::new(store.sequence_log(&id).unwrap());
+        Self { executor, sequences, evidence: Arc::new(evidence), folder }
+    }
+
+    pub(crate) fn id(&self) -> B256 {
+        (*self.executor.executor().as_bytes()).into()
+    }
+
+    /// Signs the next receipt.
+    pub(crate) fn issue(&self) -> Receipt {
+        let request = Request { protocol: "oip/2", model_name: "m", json_length: None, body: b"{}" };
+        let response = Response { json_length: None, body: b"{}" };
+        let run = Run { samples: 1, macs: None, trace_root: None, software: "test/1", issued_at: 1 };
+        let claims = Claims::new(ModelId::from_bytes([1; 32]), &request, &response, &run);
+        let sign = |sequence| {
+            let claims = Claims { sequence: Some(sequence), ..claims };
+            let receipt = Receipt::sign(claims, &self.executor).unwrap();
+            let id = *receipt.id().as_bytes();
+            Ok::<_, SequenceError>((receipt, id))
+        };
+        self.sequences.issue(sign).unwrap()
+    }
+
+    pub(crate) fn register(&self, chain: &Chain, operator: &Account, roles: RoleSet) {
+        let registration = Registration { roles, endpoint: String::new() };
+        register(chain, operator, &self.executor, &registration).unwrap();
+    }
+
+    pub(crate) fn anchorer(&self, chain: &Chain, operator: &Account, network_key: NetworkKey) -> Anchorer {
+        Anchorer::new(AnchorerParts {
+            chain: chain.clone(),
+            network_key,
+            operator: operator.clone(),
+            executor: self.executor.executor(),
+            sequences: Arc::clone(&self.sequences),
+            evidence: Arc::clone(&self.evidence),
+        })
+    }
+
+    /// The receipt with what is kept about its batch, as the gateway joins them.
+    pub(crate) fn join(&self, receipt: Receipt) -> Option<Receipt> {
+        let sequence = receipt.claims().sequence.unwrap();
+        let (batch, bytes) = self.evidence.find(sequence).unwrap()?;
+        let ids = self.sequences.ids(batch.first..batch.first + u64::from(batch.count)).unwrap();
+        let path = merkle::path(&ids, batch.index(sequence).unwrap() as usize).unwrap();
+        let common = Evidence::decode(&bytes).unwrap().parts().clone();
+        Some(receipt.with_evidence(Some(Evidence::new(Parts { path, ..common }).unwrap())))
+    }
+}
+
+/// Ticks until nothing waits for its evidence; gives the sum of what was done.
+pub(crate) fn settle(anchorer: &mut Anchorer) -> Result<Tick, AnchorError> {
+    let mut all = Tick::default();
+    loop {
+        let tick = anchorer.tick()?;
+        all.anchored.extend(tick.anchored);
+        all.proven.extend(tick.proven);
+        all.failed.extend(tick.failed);
+        if anchorer.waiting() == 0 || !all.failed.is_empty() {
+            return Ok(all);
+        }
+    }
+}
+
+/// What a verifier says who has the receipt and the network's key, and nothing else.
+#[track_caller]
+pub(crate) fn assert_verifies(receipt: &Receipt, key: NetworkKey) {
+    let required = vec![CheckName::Signature, CheckName::Final, CheckName::Anchored];
+    let policy = Policy { network_key: Some(key), required, ..Policy::default() };
+    let verdict = verify(&receipt.encode(), &Materials::default(), &policy);
+    assert!(verdict.verified(), "{verdict:?}");
+}
+
+/// A node that hands on what another one says, but for the answers that `lie` gives for a method.
+pub(crate) fn liar(chain: &Chain, lie: impl Fn(&str, Value) -> Value + Send + 'static) -> Chain {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let rpc: Rpc = chain.rpc().clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let (mut line, mut length) = (String::new(), 0);
+            while stream.read_line(&mut line).is_ok_and(|n| n > 2) {
+                let lower = line.to_ascii_lowercase();
+                length = lower.strip_prefix("content-length:").map_or(length, |n| n.trim().parse().unwrap());
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            let request: Value = serde_json::from_slice(&body).unwrap();
+            let method = request["method"].as_str().unwrap();
+            let body = match rpc.call::<Value>(method, &request["params"]) {
+                Ok(result) => json!({ "result": lie(method, result) }),
+                Err(ClientError::Node { code, message, .. }) => {
+                    json!({ "error": { "code": code, "message": message } })
+                }
+                Err(ClientError::Refused(refusal)) => {
+                    json!({ "error": { "code": 3, "message": refusal.to_string(), "data": refusal.data() } })
+                }
+                Err(error) => panic!("{error}"),
+            };
+            let body = body.to_string();
+            let head =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.get_mut().write_all(format!("{head}{body}").as_bytes()).unwrap();
+        }
+    });
+    Chain::connect(&url).unwrap()
+}
