@@ -7,5 +7,6 @@ mod home;
 mod journey;
 mod kills;
 mod localnet;
+mod network;
 mod refusals;
 mod server;
