@@ -226,6 +226,7 @@ fn found(plan: NetPlan<'_>) -> Result<(), Failure> {
             rpc,
             beneficiary: founder.operator.address,
             allow_private: true,
+            join: false,
         };
         let node = Folder::new(&plan.folder.join(index.to_string()));
         node.found(&network, founder, &config).map_err(|e| chain::folder_failure(&e))?;

@@ -200,6 +200,7 @@ fn start_chain(args: &UpArgs, folder: &Path, node: &Node) -> Result<ChainNode, F
             rpc: args.rpc,
             beneficiary: founder.operator.address,
             allow_private: true,
+            join: false,
         };
         nodes.found(&created.network, founder, &config).map_err(|e| chain::folder_failure(&e))?;
     }
