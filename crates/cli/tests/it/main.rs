@@ -3,9 +3,15 @@
 mod anchoring;
 mod commands;
 mod demo;
+#[path = "../../../store/tests/it/fixture.rs"]
+mod fixture;
 mod home;
+#[cfg(unix)]
+mod hosting;
 mod journey;
 mod kills;
 mod localnet;
+#[cfg(unix)]
+mod proxy;
 mod refusals;
 mod server;
