@@ -69,7 +69,10 @@ fn change(
 ) -> Result<Registered, RegisterError> {
     let stake = chain.stake();
     let Registration { roles, endpoint } = registration;
-    let missing = stake.required_bond(*roles)?.saturating_sub(info.bond);
+    // It answers for roles that it gives up until their delay is over.
+    let answered = roles.with(RoleSet(info.roles)).with(RoleSet(info.leavingRoles));
+    let needed = if info.roles == roles.0 { *roles } else { answered };
+    let missing = stake.required_bond(needed)?.saturating_sub(info.bond);
     let mut changed = false;
     if !missing.is_zero() {
         check_money(chain, operator, missing)?;

@@ -101,7 +101,7 @@ impl Network {
     fn start(quotas: &[&str]) -> Self {
         let home = Home::new();
         let port = free_address().port().to_string();
-        let args = ["localnet", "--json", "--validators", "1", "--rpc-port", &port];
+        let args = ["localnet", "--json", "--validators", "1", "--providers", "0", "--rpc-port", &port];
         let chain = Process::start(&home, &args, "log");
         let rpc = chain.banner["endpoints"][0].as_str().unwrap().to_owned();
         let members = quotas.iter().enumerate().map(|(index, quota)| Member::start(&rpc, index, quota));
@@ -248,9 +248,12 @@ fn hosts_die_and_lie_in_the_middle(network: &mut Network, id: &ModelId, bundle: 
     let args = ["model", "pull", "me/large", "--version", "1.0", "--name", "copy", "--rpc", &network.rpc, "--json"];
     let pull = reader.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let member = |host: usize| &network.members[host].proxy;
-    wait_until("one host lied and one is in the middle", || {
-        member(liar).flips() > 0 && member(dying).stalled() > 0 && member(dying).passed() > before
-    });
+    let deadline = Instant::now() + TIMEOUT;
+    while !(member(liar).flips() > 0 && member(dying).stalled() > 0 && member(dying).passed() > before) {
+        let story: Vec<String> = network.members.iter().map(|member| member.proxy.story()).collect();
+        assert!(Instant::now() < deadline, "one lies, one is in the middle: {ranked:?} {story:?}");
+        sleep(Duration::from_millis(50));
+    }
     network.members[dying].process.kill();
     network.members[dying].proxy.set(Mode::Pass);
     honest.iter().for_each(|host| network.members[*host].proxy.set(Mode::Pass));

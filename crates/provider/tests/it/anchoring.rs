@@ -143,7 +143,8 @@ fn many_receipts_take_several_batches() {
         check.update(executor.as_slice()).update(&sequence.to_le_bytes()).update(id.as_bytes());
         [*id.as_bytes(), *check.finalize().as_bytes()].concat()
     };
-    let Provider { folder, .. } = provider;
+    let Provider { folder, sequences, evidence, .. } = provider;
+    drop((sequences, evidence));
     let segments = folder
         .path()
         .join("sequences")
