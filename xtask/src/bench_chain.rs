@@ -40,7 +40,14 @@ impl Localnet {
         }
         let program = process::target().join("release/veracity");
         let mut command = Command::new(program);
-        command.arg("--json").args(["localnet", "--validators", &validators.to_string(), "--folder"]);
+        command.arg("--json").args([
+            "localnet",
+            "--providers",
+            "0",
+            "--validators",
+            &validators.to_string(),
+            "--folder",
+        ]);
         command.arg(&folder).args(["--rpc-port", &RPC_PORT.to_string()]).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let mut text = String::new();

@@ -3,7 +3,6 @@
 use std::{fmt, path::Path};
 
 use serde::Serialize;
-use serde_json::{Value, json};
 use veracity_client::{Account, ClientError};
 use veracity_node::{DevAccount, FolderError, Network, NetworkError, NodeError, dev_accounts};
 
@@ -105,51 +104,13 @@ pub(crate) fn client_failure(error: &ClientError) -> Failure {
     }
 }
 
-/// A JSON-RPC client.
-pub(crate) struct Rpc<'a> {
-    url: &'a str,
-}
-
-/// Largest answer that is read.
-const ANSWER_BYTES_MAX: u64 = 64 << 20;
-
-impl<'a> Rpc<'a> {
-    pub(crate) fn new(url: &'a str) -> Self {
-        Self { url }
+/// Whole VER of an amount in wei.
+pub(crate) fn ether(wei: &str) -> String {
+    const DECIMALS: usize = 18;
+    match wei.len().checked_sub(DECIMALS) {
+        None | Some(0) => "less than 1".to_owned(),
+        Some(digits) => wei[..digits].to_owned(),
     }
-
-    /// Calls a method.
-    ///
-    /// # Errors
-    /// `rpc_unreachable`, `rpc_refused`.
-    pub(crate) fn call(&self, method: &str, params: &Value) -> Result<Value, Failure> {
-        let Self { url } = self;
-        let unreachable = |e: &dyn fmt::Display| {
-            Failure::outside(
-                "rpc_unreachable",
-                format!("{url}: {e}"),
-                "check that the node runs, and its address",
-            )
-        };
-        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
-        let answer = ureq::post(*url).header("content-type", "application/json").send(request);
-        let mut answer = answer.map_err(|e| unreachable(&e))?;
-        let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
-        let text = text.map_err(|e| unreachable(&e))?;
-        let mut answer: Value = serde_json::from_str(&text).map_err(|e| unreachable(&e))?;
-        match answer.get("error") {
-            Some(error) => {
-                let message = error["message"].as_str().unwrap_or("no reason given");
-                Err(Failure::input("rpc_refused", format!("{method}: {message}"), "see what the node says"))
-            }
-            None => Ok(answer["result"].take()),
-        }
-    }
-}
-
-/// A quantity of JSON-RPC.
-pub(crate) fn number(value: &Value) -> Option<u64> {
-    u64::from_str_radix(value.as_str()?.strip_prefix("0x")?, 16).ok()
 }
 
 pub(crate) fn folder_failure(error: &FolderError) -> Failure {

@@ -21,6 +21,10 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     /// Who signs.
     pub(crate) executor: ExecutorId,
+    /// The server itself.
+    pub(crate) gateway: Gateway,
+    /// What it serves from.
+    pub(crate) store: Arc<Store>,
     runtime: Runtime,
     stop: oneshot::Sender<()>,
     served: JoinHandle<io::Result<()>>,
@@ -53,8 +57,9 @@ impl Node {
         let shutdown = async {
             let _asked_or_dropped = stopped.await;
         };
-        let served = runtime.spawn(async move { gateway.serve(listener, shutdown).await });
-        Ok(Self { address, executor, runtime, stop, served })
+        let serving = gateway.clone();
+        let served = runtime.spawn(async move { serving.serve(listener, shutdown).await });
+        Ok(Self { address, executor, gateway, store: Arc::clone(store), runtime, stop, served })
     }
 
     /// The server's URL.

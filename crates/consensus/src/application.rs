@@ -6,9 +6,9 @@ use alloy_consensus::{
     Transaction as _, TxEnvelope,
     transaction::{Recovered, SignerRecoverable as _},
 };
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use commonware_consensus::{
-    Application as ConsensusApplication, Heightable as _, marshal::ancestry::Ancestry,
+    Application as ConsensusApplication, Heightable as _, marshal::ancestry::Ancestry, types::Round,
 };
 use commonware_cryptography::bls12381::primitives::variant::MinSig;
 use commonware_cryptography::{Digested, Digestible as _, ed25519};
@@ -20,13 +20,15 @@ use commonware_glue::{
 use commonware_macros::select;
 use commonware_parallel::Strategy;
 use commonware_runtime::{Clock, Metrics, Spawner, Storage};
+use commonware_storage::Context as StorageContext;
 use tracing::{debug, warn};
 use veracity_chain::{Block as ExecutionBlock, BlockError, Builder, Choice, Executed, check_block};
 
 use crate::{
-    Finalized, Genesis, Head, Observer, Scheme, SharedPool,
+    Finalized, Genesis, Head, Marshal, Observer, Scheme, SharedPool,
     block::{BLOCK_BYTES_MAX, Block, Context, PublicKey, Section, Seed, random_value},
     database::{Database, Merkleized, Unmerkleized},
+    elections::Elections,
     seeds::{Seeds, is_round_of},
 };
 
@@ -38,17 +40,38 @@ const CLOCK_STEP: Duration = Duration::from_millis(100);
 const TRANSACTION_BYTES_MAX: usize = BLOCK_BYTES_MAX - (1 << 14);
 
 /// Builds and checks blocks.
-#[derive(Clone)]
-pub(crate) struct App<S, O> {
+pub(crate) struct App<E: StorageContext, S, O> {
     pub(crate) genesis: Arc<Genesis>,
     pub(crate) beneficiary: Address,
     /// How long building a block may take.
     pub(crate) build_time: Duration,
+    /// See [`Config`](crate::Config).
+    pub(crate) clock_ahead: Duration,
     pub(crate) pool: SharedPool,
     pub(crate) seeds: Seeds,
     pub(crate) heads: Recent,
     pub(crate) strategy: S,
+    pub(crate) elections: Elections<E>,
+    pub(crate) marshal: Marshal,
     pub(crate) observer: O,
+}
+
+impl<E: StorageContext, S: Clone, O: Clone> Clone for App<E, S, O> {
+    fn clone(&self) -> Self {
+        Self {
+            genesis: self.genesis.clone(),
+            beneficiary: self.beneficiary,
+            build_time: self.build_time,
+            clock_ahead: self.clock_ahead,
+            pool: self.pool.clone(),
+            seeds: self.seeds.clone(),
+            heads: self.heads.clone(),
+            strategy: self.strategy.clone(),
+            elections: self.elections.clone(),
+            marshal: self.marshal.clone(),
+            observer: self.observer.clone(),
+        }
+    }
 }
 
 /// Why a block is not voted for.
@@ -73,9 +96,9 @@ pub enum InvalidBlock {
     #[error("the random value is for round {found}, the parent's is {parent}")]
     SeedRound {
         /// The parent's round.
-        parent: commonware_consensus::types::Round,
+        parent: Round,
         /// The value's.
-        found: commonware_consensus::types::Round,
+        found: Round,
     },
     /// Its random value is not signed by the network.
     #[error("the random value is not signed by the network's key")]
@@ -88,38 +111,34 @@ pub enum InvalidBlock {
     Target,
 }
 
-impl<S: Strategy, O: Observer> App<S, O> {
-    /// Checks what consensus adds, as far as the parent decides it.
-    fn check_section(&self, parent: &Head, block: &Block) -> Result<(), InvalidBlock> {
-        let header = block.header();
-        if header.timestamp > parent.header.timestamp.saturating_add(TIME_STEP_MAX) {
-            return Err(InvalidBlock::Timestamp { parent: parent.header.timestamp, found: header.timestamp });
-        }
-        let section = block.section();
-        let value = match &section.seed {
-            None if parent.header.number == 0 => alloy_primitives::B256::ZERO,
-            Some(seed) if parent.header.number > 0 => {
-                self.check_seed(parent, &section.context, seed)?;
-                random_value(seed)
+/// Checks what consensus adds to a block, as far as its parent decides it. `is_signed` says whether the network signed a
+/// random value.
+pub(crate) fn check_section(
+    parent: &Head,
+    block: &Block,
+    is_signed: impl FnOnce(&Seed) -> bool,
+) -> Result<(), InvalidBlock> {
+    let (header, section) = (block.header(), block.section());
+    if header.timestamp > parent.header.timestamp.saturating_add(TIME_STEP_MAX) {
+        return Err(InvalidBlock::Timestamp { parent: parent.header.timestamp, found: header.timestamp });
+    }
+    let value = match &section.seed {
+        None if parent.header.number == 0 => B256::ZERO,
+        Some(seed) if parent.header.number > 0 => {
+            if !is_round_of(seed.round, parent.round, section.context.round) {
+                return Err(InvalidBlock::SeedRound { parent: parent.round, found: seed.round });
             }
-            _ => return Err(InvalidBlock::SeedPresence),
-        };
-        if header.mix_hash != value {
-            return Err(InvalidBlock::MixHash);
+            if !is_signed(seed) {
+                return Err(InvalidBlock::SeedSignature);
+            }
+            random_value(seed)
         }
-        Ok(())
-    }
+        _ => return Err(InvalidBlock::SeedPresence),
+    };
+    if header.mix_hash == value { Ok(()) } else { Err(InvalidBlock::MixHash) }
+}
 
-    fn check_seed(&self, parent: &Head, context: &Context, seed: &Seed) -> Result<(), InvalidBlock> {
-        if !is_round_of(seed.round, parent.round, context.round) {
-            return Err(InvalidBlock::SeedRound { parent: parent.round, found: seed.round });
-        }
-        if !self.seeds.verify(seed) {
-            return Err(InvalidBlock::SeedSignature);
-        }
-        Ok(())
-    }
-
+impl<E: StorageContext, S: Strategy, O: Observer> App<E, S, O> {
     /// The senders of a block's transactions; those that wait in the pool are known already.
     async fn senders(&self, block: &Arc<ExecutionBlock>) -> Result<Vec<Recovered<TxEnvelope>>, BlockError> {
         let (block, pool) = (block.clone(), self.pool.clone());
@@ -139,7 +158,7 @@ impl<S: Strategy, O: Observer> App<S, O> {
 
     /// Executes a block on its parent.
     async fn execute(&self, parent: &Head, block: &Block) -> Result<Executed, InvalidBlock> {
-        self.check_section(parent, block)?;
+        check_section(parent, block, |seed| self.seeds.verify(seed))?;
         let senders = self.senders(block.execution()).await?;
         let (parent, chain_id, execution) =
             (parent.clone(), self.genesis.chain_id(), block.execution().clone());
@@ -192,7 +211,7 @@ impl<S: Strategy, O: Observer> App<S, O> {
 /// Gas of the cheapest transaction.
 const TRANSFER_GAS: u64 = 21_000;
 
-/// Milliseconds since 1970.
+/// Time since 1970.
 fn now(clock: &impl Clock) -> Duration {
     clock.current().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
@@ -200,7 +219,7 @@ fn now(clock: &impl Clock) -> Duration {
 /// What a proposal carries besides transactions.
 pub(crate) type Upstream = reshare::Input<(), MinSig, ed25519::PrivateKey, Addresses<PublicKey>>;
 
-impl<E, S, O> Application<E> for App<S, O>
+impl<E, S, O> Application<E> for App<E, S, O>
 where
     E: Spawner + Metrics + Clock + Storage,
     S: Strategy,
@@ -238,7 +257,7 @@ where
         };
         let latest = parent.header.timestamp + TIME_STEP_MAX;
         let choice = Choice {
-            timestamp: now(&runtime).as_secs().clamp(parent.header.timestamp, latest),
+            timestamp: (now(&runtime) + self.clock_ahead).as_secs().clamp(parent.header.timestamp, latest),
             beneficiary: self.beneficiary,
             random: seed.as_ref().map(random_value).unwrap_or_default(),
             extra_data: vec![0; 32].into(),
@@ -284,14 +303,18 @@ where
         Some(merkleized)
     }
 
+    /// Tells of a final block before its state is applied: a block whose state is durable is not delivered again.
     async fn capture(
         &mut self,
         _: (E, Context),
-        _: &Block,
+        block: &Block,
         batches: &Merkleized<E, S>,
         (): (),
     ) -> Arc<Executed> {
-        batches.executed().clone()
+        let executed = batches.executed().clone();
+        self.elections.see(batches.head(), &self.marshal).await;
+        self.observer.finalized(Finalized { block: block.clone(), executed: executed.clone() }).await;
+        executed
     }
 
     async fn finalized(&mut self, _: (E, Context), block: &Block, executed: Arc<Executed>, (): ()) {
@@ -302,7 +325,6 @@ where
         );
         self.pool.update(&executed.state);
         self.seeds.prune(block.section().context.round);
-        self.observer.finalized(Finalized { block: block.clone(), executed }).await;
     }
 }
 
@@ -323,7 +345,7 @@ impl Recent {
         heads.push_front(result.head().clone());
     }
 
-    fn get(&self, hash: &alloy_primitives::B256) -> Option<Head> {
+    fn get(&self, hash: &B256) -> Option<Head> {
         self.lock().iter().find(|head| head.hash == *hash).cloned()
     }
 }

@@ -1,4 +1,4 @@
-//! Who validates in which epoch, and the keys that certificates of an epoch are checked with.
+//! The keys that certificates of an epoch are signed and checked with.
 
 use std::{
     collections::BTreeMap,
@@ -10,9 +10,7 @@ use commonware_cryptography::{
     bls12381::primitives::variant::MinSig,
     certificate::{Provider, Scoped},
 };
-use commonware_glue::dkg::{ParticipantsProvider, Registrar, network::Addresses, types::SchemeInfo};
-use commonware_p2p::Address;
-use commonware_utils::ordered::{Map, Set};
+use commonware_glue::dkg::{Registrar, types::SchemeInfo};
 
 use crate::{NAMESPACE, Scheme, block::PublicKey};
 
@@ -67,54 +65,5 @@ impl Registrar for Schemes {
 
     async fn register(&self, epoch: Epoch, info: SchemeInfo<MinSig, PublicKey>) {
         self.insert(epoch, scheme(info));
-    }
-}
-
-/// Says who validates in future epochs, and where they are reached.
-///
-/// All nodes must give the same answers, and always the same: what one says is decided at the end of an epoch by all.
-pub trait Election: Clone + Send + Sync + 'static {
-    /// Who receives shares in `epoch`, to sign in the next: at least one and at most
-    /// [`VALIDATORS_MAX`](crate::VALIDATORS_MAX). Asked when epoch `epoch - 2` ends.
-    fn validators(&self, epoch: u64) -> impl Future<Output = Set<PublicKey>> + Send;
-
-    /// Where `peers`, who were elected in this epoch or earlier ones, are reached in `epoch`: one address for each. Asked
-    /// when epoch `epoch - 1` ends.
-    fn addresses(
-        &self,
-        epoch: u64,
-        peers: Set<PublicKey>,
-    ) -> impl Future<Output = Addresses<PublicKey>> + Send;
-}
-
-/// Translates an election for resharing.
-#[derive(Clone)]
-pub(crate) struct Participants<L>(pub(crate) L);
-
-impl<L: Election> ParticipantsProvider for Participants<L> {
-    type Directory = Addresses<PublicKey>;
-    type PublicKey = PublicKey;
-
-    async fn participants(&mut self, epoch: Epoch) -> Set<PublicKey> {
-        self.0.validators(epoch.get()).await
-    }
-
-    async fn directory(&mut self, epoch: Epoch, peers: Set<PublicKey>) -> Addresses<PublicKey> {
-        self.0.addresses(epoch.get(), peers).await
-    }
-}
-
-/// The same validators for ever.
-#[derive(Debug, Clone)]
-pub struct Fixed(pub Arc<Map<PublicKey, Address>>);
-
-impl Election for Fixed {
-    async fn validators(&self, _: u64) -> Set<PublicKey> {
-        self.0.keys().clone()
-    }
-
-    async fn addresses(&self, _: u64, peers: Set<PublicKey>) -> Addresses<PublicKey> {
-        let address = |peer: PublicKey| self.0.get_value(&peer).cloned().map(|address| (peer, address));
-        peers.into_iter().filter_map(address).collect()
     }
 }

@@ -36,6 +36,7 @@ use veracity_chain::{AccountValues, Change, Executed, State};
 use crate::{
     Genesis, Marshal,
     block::{Block, SyncTarget},
+    elections::Elections,
 };
 
 /// Operations that a peer asks for, and gets, at once.
@@ -188,8 +189,7 @@ impl Head {
 }
 
 /// What the database begins with, and who is told of its head.
-#[derive(Clone)]
-pub(crate) struct Config<S: Strategy> {
+pub(crate) struct Config<E: StorageContext, S: Strategy> {
     /// Prefix of the names of all partitions.
     pub(crate) partition: String,
     /// Cache of pages.
@@ -200,8 +200,24 @@ pub(crate) struct Config<S: Strategy> {
     pub(crate) genesis: Arc<Genesis>,
     /// Where blocks are, of which the log knows the height only.
     pub(crate) marshal: Marshal,
+    /// Told of the head that the database begins with.
+    pub(crate) elections: Elections<E>,
     /// Told of each new head.
     pub(crate) heads: watch::Sender<Option<Head>>,
+}
+
+impl<E: StorageContext, S: Strategy> Clone for Config<E, S> {
+    fn clone(&self) -> Self {
+        Self {
+            partition: self.partition.clone(),
+            page_cache: self.page_cache.clone(),
+            strategy: self.strategy.clone(),
+            genesis: self.genesis.clone(),
+            marshal: self.marshal.clone(),
+            elections: self.elections.clone(),
+            heads: self.heads.clone(),
+        }
+    }
 }
 
 const BUFFER: std::num::NonZeroUsize = NZUsize!(1 << 20);
@@ -209,7 +225,7 @@ const ITEMS: NonZeroU64 = NZU64!(1 << 16);
 /// Operations that are read at once when the state is made from the log.
 const READ_BATCH: NonZeroU64 = NZU64!(1 << 12);
 
-impl<S: Strategy> Config<S> {
+impl<E: StorageContext + Spawner, S: Strategy> Config<E, S> {
     fn qmdb(&self) -> FixedConfig<EightCap, S> {
         let Self { partition, page_cache, strategy, .. } = self;
         FixedConfig {
@@ -240,7 +256,7 @@ impl<S: Strategy> Config<S> {
     ///
     /// # Panics
     /// If the log, or the block that it names, is damaged: there is nothing to go on with.
-    async fn head<E: StorageContext + Spawner>(&self, qmdb: &Inner<E, S>) -> Head {
+    async fn head(&self, qmdb: &Inner<E, S>) -> Head {
         let qmdb = qmdb.read().await;
         let height = match qmdb.get_metadata().await.expect("the state can be read") {
             None => return self.genesis.head(),
@@ -260,7 +276,7 @@ impl<S: Strategy> Config<S> {
     }
 
     /// Changes that make the state which the log leads to: what was written last under each key.
-    async fn changes<E: StorageContext + Spawner>(&self, qmdb: &Qmdb<E, S>) -> Vec<Change> {
+    async fn changes(&self, qmdb: &Qmdb<E, S>) -> Vec<Change> {
         let mut records = HashMap::new();
         let (mut at, end) = (qmdb.sync_boundary(), qmdb.bounds().end);
         while at < end {
@@ -281,8 +297,9 @@ impl<S: Strategy> Config<S> {
         changes(records)
     }
 
-    async fn open<E: StorageContext + Spawner>(&self, qmdb: Inner<E, S>) -> Database<E, S> {
+    async fn open(&self, qmdb: Inner<E, S>) -> Database<E, S> {
         let head = self.head(&qmdb).await;
+        self.elections.see(&head, &self.marshal).await;
         self.heads.send_replace(Some(head.clone()));
         let memory =
             Memory { head: Mutex::new(head), heads: self.heads.clone(), genesis: self.genesis.clone() };
@@ -460,10 +477,10 @@ where
     type Unmerkleized = Unmerkleized<E, S>;
     type Merkleized = Merkleized<E, S>;
     type Readers = ();
-    type Config = Config<S>;
+    type Config = Config<E, S>;
     type SyncTargets = SyncTarget;
 
-    async fn init(context: E, config: Config<S>, expected: Option<SyncTarget>) -> Self {
+    async fn init(context: E, config: Config<E, S>, expected: Option<SyncTarget>) -> Self {
         let qmdb = Inner::<E, S>::init(context, config.qmdb(), expected).await;
         config.open(qmdb).await
     }
@@ -525,7 +542,7 @@ where
 
     async fn sync<D: DigestTrait>(
         context: E,
-        config: Config<S>,
+        config: Config<E, S>,
         Resolver(sources): Resolver<R>,
         anchor: Anchor<D>,
         targets: SyncTarget,

@@ -1,4 +1,4 @@
-//! Order blocks: the only crate that knows the consensus library.
+//! Order blocks: the only crate, beside its two instances for runtimes, that knows the consensus library.
 //!
 //! Validators agree on blocks by Simplex consensus with threshold signatures of BLS12-381: one key of 96 bytes, which
 //! stays the same while validators come and go, verifies any block's certificate, and each round gives a random value.
@@ -9,12 +9,15 @@ mod application;
 mod block;
 mod committee;
 mod database;
+mod elections;
 mod genesis;
 mod gossip;
 mod pool;
 mod secrets;
 mod seeds;
 mod stack;
+#[cfg(test)]
+mod tests;
 
 use std::{future::Future, sync::Arc};
 
@@ -28,7 +31,6 @@ pub use block::{
     BLOCK_BYTES_MAX, Block, Context, Digest, EpochInfo, NetworkKey, Payload, PublicKey, Section, Seed,
     SyncTarget, VALIDATORS_MAX, random_value,
 };
-pub use committee::{Election, Fixed};
 pub use database::Head;
 pub use genesis::Genesis;
 pub use pool::{SharedPool, SubmitError};

@@ -56,7 +56,8 @@ impl Seeds {
     /// Whether the network signed this value.
     pub(crate) fn verify(&self, seed: &Seed) -> bool {
         // Values that came out of consensus were verified there.
-        self.lock().get(&seed.round) == Some(seed) || seed.verify(&self.0.verifier)
+        let is_known = self.lock().get(&seed.round) == Some(seed);
+        is_known || seed.verify(&self.0.verifier)
     }
 
     /// The random value of `parent`'s round, for a block of round `child`; waits until it is known.

@@ -51,12 +51,12 @@ use rand_core::CryptoRng;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    Election, Genesis, Head, MarshalVariant, NAMESPACE, Observer, PublicKey, Scheme, SharedPool,
-    VALIDATORS_MAX,
+    Genesis, Head, MarshalVariant, NAMESPACE, Observer, PublicKey, Scheme, SharedPool, VALIDATORS_MAX,
     application::{App, Paced, Recent},
     block::{Digest, SHARING},
-    committee::{Participants, Schemes, scheme},
+    committee::{Schemes, scheme},
     database::{self, Resolver, SYNC_BATCH},
+    elections::Elections,
     gossip,
     secrets::Secrets,
     seeds::{Seeds, Tap, Tips},
@@ -163,7 +163,7 @@ impl Default for Timing {
 
 /// What a validator is.
 #[derive(Debug)]
-pub struct Config<S, M, B, L, O> {
+pub struct Config<S, M, B, O> {
     /// What the chain begins with.
     pub genesis: Arc<Genesis>,
     /// Blocks per epoch; the same on all nodes.
@@ -180,8 +180,6 @@ pub struct Config<S, M, B, L, O> {
     pub manager: M,
     /// Bars peers that break the protocol.
     pub blocker: B,
-    /// Who validates in future epochs.
-    pub election: L,
     /// Told of finalized blocks and certificates.
     pub observer: O,
     /// Who receives the tips of its blocks.
@@ -196,6 +194,8 @@ pub struct Config<S, M, B, L, O> {
     pub timing: Timing,
     /// Whether it begins with the state of others instead of all blocks; only if it has no state.
     pub sync: bool,
+    /// How far its clock is ahead, in simulations of validators whose clock is wrong.
+    pub clock_ahead: Duration,
 }
 
 /// A running validator.
@@ -238,9 +238,9 @@ fn archive(prefix: &str, name: &str, page_cache: CacheRef) -> prunable::Config<E
 /// # Panics
 /// If what it stored cannot be read, or cannot be written later: a validator that forgets what it signed is worse than
 /// one that stands still.
-pub async fn start<E, S, M, B, L, O, TX, RX>(
+pub async fn start<E, S, M, B, O, TX, RX>(
     context: &E,
-    config: Config<S, M, B, L, O>,
+    config: Config<S, M, B, O>,
     channels: Channels<TX, RX>,
 ) -> Running
 where
@@ -248,7 +248,6 @@ where
     S: Strategy,
     M: Manager<PublicKey = PublicKey, Directory = Addresses<PublicKey>> + Clone,
     B: Blocker<PublicKey = PublicKey>,
-    L: Election,
     O: Observer,
     TX: Sender<PublicKey = PublicKey>,
     RX: Receiver<PublicKey = PublicKey>,
@@ -321,11 +320,13 @@ where
         block_codec_config: (),
     });
     let probe = probe.start(channels.probe);
+    let elections = Elections::open(context.child("elections"), &partition, &genesis, epoch_blocks).await;
     let state_sync = if plan.should_sync(config.sync) {
         let artifact = probe_mailbox.subscribe().await.expect("the probe runs");
         let output = &artifact.info.output;
         let info = SchemeInfo::new(&public_key, output.players().clone(), output.public().clone(), None);
         schemes.insert(artifact.info.epoch, scheme(info));
+        elections.joined(artifact.info.clone()).await;
         plan = plan.set_floor(artifact.floor).await;
         let floor = plan.floor().cloned().expect("the floor was set");
         Some(StateSync { info: artifact.info, floor })
@@ -376,7 +377,7 @@ where
             signer,
             manager: manager.clone(),
             blocker: blocker.clone(),
-            participants_provider: Participants(config.election),
+            participants_provider: elections.clone(),
             secret_store: secrets,
             strategy: strategy.clone(),
             registrar: schemes.clone(),
@@ -423,10 +424,13 @@ where
         genesis: genesis.clone(),
         beneficiary: config.beneficiary,
         build_time: timing.leader / 4,
+        clock_ahead: config.clock_ahead,
         pool: config.pool.clone(),
         seeds: seeds.clone(),
         heads: recent.clone(),
         strategy: strategy.clone(),
+        elections: elections.clone(),
+        marshal: marshal.clone(),
         observer: config.observer.clone(),
     };
     let (stateful_actor, stateful) = Stateful::new(
@@ -439,6 +443,7 @@ where
                 strategy: strategy.clone(),
                 genesis,
                 marshal: marshal.clone(),
+                elections,
                 heads: config.heads,
             },
             provider: (),

@@ -25,6 +25,9 @@ pub struct NodeConfig {
     pub beneficiary: Address,
     /// Whether peers may have private addresses, as on a network for development.
     pub allow_private: bool,
+    /// Whether it joined a network that ran already, so that it begins with the state of others.
+    #[serde(default)]
+    pub join: bool,
 }
 
 const NETWORK: &str = "network.json";
@@ -125,7 +128,7 @@ impl Folder {
     /// # Errors
     /// [`FolderError::Taken`], [`FolderError::Io`].
     pub fn join(&self, network: &Network, seed: [u8; 32], config: &NodeConfig) -> Result<(), FolderError> {
-        self.make(network, seed, None, config)
+        self.make(network, seed, None, &NodeConfig { join: true, ..config.clone() })
     }
 
     fn make(

@@ -4,6 +4,7 @@ mod folder;
 mod network;
 mod node;
 mod pool;
+mod record;
 
 pub use folder::{Folder, FolderError, NodeConfig};
 pub use network::{

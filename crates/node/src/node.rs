@@ -1,23 +1,14 @@
 //! A node: a validator, an index of what it finalized, and the server that answers from it.
 
-use std::{
-    net::SocketAddr,
-    num::NonZeroUsize,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use alloy_primitives::{Address, B256};
-use tokio::sync::watch;
+use alloy_primitives::Address;
 use veracity_chain::PoolLimits;
-use veracity_consensus::{Certificate, Finalized, Timing};
+use veracity_consensus::{Head, Timing};
 use veracity_rpc::{Chain, Config as RpcConfig, Index, IndexError, ServeError, Server, Services, serve};
-use veracity_validator::{Events, Options, StartError, Stopped, Validator};
+use veracity_validator::{Options, StartError, Stopped, Validator};
 
-use crate::{Folder, FolderError, Network, pool::PoolView};
+use crate::{Folder, FolderError, Network, pool::PoolView, record::Record};
 
 /// How a node runs.
 #[derive(Debug, Clone)]
@@ -61,8 +52,8 @@ pub enum NodeError {
     /// The server did not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// The validator stopped before its state was open.
-    #[error("the validator stopped while it opened its state: {0}")]
+    /// The validator stopped before the node could serve.
+    #[error("the node stopped while it started: {0}")]
     Stopped(Stopped),
 }
 
@@ -73,48 +64,7 @@ pub struct Node {
     validator: Validator,
     chain: Arc<Chain>,
     server: Server,
-    tip: Arc<AtomicU64>,
-}
-
-/// Records what a validator finalizes.
-#[derive(Debug)]
-struct Record {
-    /// The index, when it is open.
-    chain: watch::Receiver<Option<Arc<Chain>>>,
-    tip: Arc<AtomicU64>,
-}
-
-impl Record {
-    /// The index; waits until it is open. Nothing if the node gave up before.
-    fn chain(&self) -> Option<Arc<Chain>> {
-        let mut chain = self.chain.clone();
-        let open = chain.wait_for(Option::is_some);
-        futures::executor::block_on(open).ok().and_then(|chain| chain.clone())
-    }
-}
-
-impl Events for Record {
-    fn finalized(&self, block: Finalized) {
-        // Not done, so that it is delivered again at the next start.
-        let chain = self.chain().expect("the node gave up before its index was open");
-        let senders = block.executed.senders.clone();
-        let appended = chain.append(block.block.execution().clone(), senders, &block.executed);
-        // What consensus counts as done it does not deliver again, so it must be on disk.
-        let done = appended.and_then(|()| chain.flush());
-        done.unwrap_or_else(|error| panic!("a block could not be indexed: {error}"));
-    }
-
-    fn certified(&self, certificate: Certificate) {
-        if let Some(chain) = self.chain()
-            && let Err(error) = chain.certify(certificate.block, certificate.bytes.to_vec())
-        {
-            tracing::warn!(%error, "a certificate could not be indexed; a later one proves the block too");
-        }
-    }
-
-    fn tip(&self, height: u64, _: B256) {
-        self.tip.fetch_max(height, Ordering::Relaxed);
-    }
+    record: Arc<Record>,
 }
 
 /// Most gas of one transaction that a node passes on, the least that a block of any network has room for. One that takes
@@ -133,6 +83,24 @@ fn limits(network: &Network) -> PoolLimits {
     }
 }
 
+/// The head, once the state is open and has this height; nothing if the validator stops before.
+async fn reached(validator: &Validator, height: u64) -> Option<Head> {
+    let mut heads = validator.heads();
+    let is_there = |head: &Option<Head>| head.as_ref().is_some_and(|head| head.header.number >= height);
+    tokio::select! {
+        head = heads.wait_for(is_there) => head.ok().and_then(|head| head.clone()),
+        () = validator.ended() => None,
+    }
+}
+
+/// Stops a validator whose node does not start; says why it had stopped.
+async fn give_up(validator: Validator, record: &Record) -> Stopped {
+    // Whoever waits for the index must not keep the validator from ending.
+    record.give_up();
+    let stopped = tokio::task::spawn_blocking(move || validator.stop()).await;
+    stopped.unwrap_or(Stopped::Ended)
+}
+
 impl Node {
     /// Starts a node, on the tokio runtime of the caller and threads of its own.
     ///
@@ -142,8 +110,8 @@ impl Node {
         let NodeOptions { folder, listen, rpc, beneficiary, threads, allow_private } = options;
         let network = folder.network()?;
         let index = Index::open(&folder.index(), network.chain_id())?;
-        let (opened, chain) = watch::channel(None);
-        let tip = Arc::new(AtomicU64::new(0));
+        let indexed = index.height().unwrap_or(0);
+        let record = Arc::new(Record::new(network.chain_id()));
         let heartbeat = network.heartbeat();
         let timing = Timing {
             heartbeat,
@@ -164,32 +132,22 @@ impl Node {
             timing,
             threads,
             allow_private,
-            sync: false,
-            events: Arc::new(Record { chain, tip: tip.clone() }),
+            sync: folder.config()?.join,
+            events: record.clone(),
         })?;
-        let mut heads = validator.heads();
-        let head = tokio::select! {
-            head = heads.wait_for(Option::is_some) => head.ok().and_then(|head| head.clone()),
-            () = validator.ended() => None,
-        };
-        let Some(head) = head else {
-            // Whoever waits for the index must not keep the validator from ending.
-            drop(opened);
-            let stopped = tokio::task::spawn_blocking(move || validator.stop()).await;
-            return Err(NodeError::Stopped(stopped.unwrap_or(Stopped::Ended)));
+        let Some(head) = reached(&validator, 0).await else {
+            return Err(NodeError::Stopped(give_up(validator, &record).await));
         };
         // The share is stored where it is pruned when its epoch is over.
         folder.forget_share()?;
-        let height = head.header.number;
-        let start = match index.block(height)? {
-            Some(block) => block,
-            None if height == 0 => {
-                veracity_rpc::Finalized::empty(network.genesis().block().execution().as_ref().clone())
-            }
-            None => return Err(NodeError::IndexBehind { height }),
+        record.open(index, &network, &head)?;
+        // Blocks that were served before are delivered again, and nobody should miss them meanwhile.
+        let Some(_) = reached(&validator, indexed).await else {
+            return Err(NodeError::Stopped(give_up(validator, &record).await));
         };
-        let chain = Arc::new(Chain::open(index, network.chain_id(), start, head.state)?);
-        opened.send_replace(Some(chain.clone()));
+        let Some(chain) = record.opened().await else {
+            return Err(NodeError::Stopped(give_up(validator, &record).await));
+        };
         let services = Services {
             chain: chain.clone(),
             pool: Arc::new(PoolView { pool: validator.pool().clone(), heads: validator.heads() }),
@@ -197,7 +155,7 @@ impl Node {
             network_key: Some(network.key().to_vec().into()),
         };
         let server = serve(rpc, services).await?;
-        Ok(Self { network, validator, chain, server, tip })
+        Ok(Self { network, validator, chain, server, record })
     }
 
     /// The network that it belongs to.
@@ -221,7 +179,7 @@ impl Node {
     /// The highest block that is known to be final.
     #[must_use]
     pub fn tip(&self) -> u64 {
-        self.tip.load(Ordering::Relaxed)
+        self.record.tip()
     }
 
     /// Resolves when the node has stopped by itself, which it does not do for a good reason.

@@ -34,7 +34,7 @@ impl Service {
                 let failed = tick().err().map(|error| error.to_string());
                 match &failed {
                     Some(error) if failed != last => {
-                        tracing::warn!(service = name, %error, "service.tick: failed, will be tried again")
+                        tracing::warn!(service = name, %error, "service.tick: failed, will be tried again");
                     }
                     None if last.is_some() => tracing::info!(service = name, "service.tick: succeeds again"),
                     _ => {}

@@ -2,11 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use commonware_codec::{Copying, DecodeExt as _, Encode as _, ReadExt as _, varint::UInt};
+use commonware_consensus::simplex::types::{Finalize, Notarize, Proposal, Vote};
+use commonware_math::algebra::Random as _;
 use commonware_p2p::{Receiver, Recipients, Sender, simulated};
 use commonware_runtime::{Clock as _, Handle, Spawner as _, Supervisor as _, deterministic};
 use commonware_utils::sync::Mutex;
 use rand_core::Rng as _;
-use veracity_consensus::{Channels, PublicKey};
+use veracity_consensus::{Channels, Digest, PublicKey, Scheme};
 
 /// What a faulty validator does instead of its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub(crate) enum Attack {
     Garbage,
     /// Sends everybody again what it hears, late, on the same channel and on others.
     Replay,
+    /// Votes for every proposal and, in the same round, for another.
+    Equivocate,
 }
 
 type Channel = (simulated::Sender<PublicKey, deterministic::Context>, simulated::Receiver<PublicKey>);
@@ -30,8 +35,14 @@ const HEARD_MAX: usize = 256;
 pub(crate) fn start(
     context: &deterministic::Context,
     attack: Attack,
-    channels: Vec<Channel>,
+    mut channels: Vec<Channel>,
+    scheme: Option<Scheme>,
 ) -> Vec<Handle<()>> {
+    if let (Attack::Equivocate, Some(scheme)) = (attack, scheme) {
+        let votes = channels.remove(0);
+        let equivocate = |context| equivocate(context, scheme, votes);
+        return vec![context.child("equivocate").spawn(equivocate)];
+    }
     let heard: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
     let mut tasks = vec![];
     for (number, (mut sender, mut receiver)) in channels.into_iter().enumerate() {
@@ -50,7 +61,7 @@ pub(crate) fn start(
                 loop {
                     context.sleep(Duration::from_millis(20)).await;
                     let message = match attack {
-                        Attack::Withhold => continue,
+                        Attack::Withhold | Attack::Equivocate => continue,
                         Attack::Garbage => {
                             let length = if context.next_u32() % 64 == 0 {
                                 LONG
@@ -76,4 +87,33 @@ pub(crate) fn start(
     }
     debug_assert_eq!(tasks.len(), 2 * usize::try_from(Channels::<(), ()>::COUNT).unwrap_or_default());
     tasks
+}
+
+/// Answers each vote with one for the same block and one for a block that does not exist.
+async fn equivocate(
+    mut context: deterministic::Context,
+    scheme: Scheme,
+    (mut sender, mut receiver): Channel,
+) {
+    while let Ok((_, message)) = receiver.recv().await {
+        // Votes of an epoch begin with its number.
+        let mut bytes = Copying(message.as_ref());
+        let Ok(UInt(epoch)) = UInt::<u64>::read(&mut bytes) else { continue };
+        let Ok(vote) = Vote::<Scheme, Digest>::decode(bytes) else { continue };
+        let other = |proposal: &Proposal<Digest>, context: &mut deterministic::Context| {
+            Proposal::new(proposal.round, proposal.parent, Digest::random(context))
+        };
+        let votes = match vote {
+            Vote::Notarize(vote) => [vote.proposal.clone(), other(&vote.proposal, &mut context)]
+                .map(|proposal| Notarize::sign(&scheme, proposal).map(Vote::Notarize)),
+            Vote::Finalize(vote) => [vote.proposal.clone(), other(&vote.proposal, &mut context)]
+                .map(|proposal| Finalize::sign(&scheme, proposal).map(Vote::Finalize)),
+            Vote::Nullify(_) => continue,
+        };
+        for vote in votes.into_iter().flatten() {
+            let vote: Vote<Scheme, Digest> = vote;
+            let message = [UInt(epoch).encode().as_ref(), vote.encode().as_ref()].concat();
+            sender.send(Recipients::All, message, true);
+        }
+    }
 }

@@ -2,9 +2,10 @@
 
 use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEnvelope, transaction::Recovered};
 use alloy_genesis::{Genesis, GenesisAccount};
-use alloy_primitives::{Address, TxKind, U256};
+use alloy_primitives::{Address, TxKind, U256, keccak256};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
+use alloy_sol_types::SolCall;
 
 /// Chain that the transactions are for.
 pub(crate) const CHAIN_ID: u64 = 2604;
@@ -33,12 +34,26 @@ impl Workload {
 
     /// A genesis in which the clients have money.
     pub(crate) fn genesis(&self) -> Genesis {
-        let balance = U256::from(10).pow(U256::from(20));
+        let balance = U256::from(10).pow(U256::from(24));
         let rich = GenesisAccount::default().with_balance(balance);
         let alloc = self.signers.iter().map(|signer| (signer.address(), rich.clone()));
         let mut genesis = Genesis { gas_limit: 100_000_000, ..Genesis::default() }.extend_accounts(alloc);
         genesis.config.chain_id = CHAIN_ID;
         genesis
+    }
+
+    /// Adds a call to what a client sends, after all the rest.
+    pub(crate) fn call(&mut self, client: usize, to: Address, value: U256, call: &impl SolCall) {
+        let signer = &self.signers[client];
+        let nonce = u64::try_from(self.transactions[client].len()).unwrap_or(u64::MAX);
+        let call = TxEip1559 {
+            gas_limit: 5_000_000,
+            to: TxKind::Call(to),
+            value,
+            input: call.abi_encode().into(),
+            ..transaction(nonce)
+        };
+        self.transactions[client].push(sign(signer, call));
     }
 
     /// Address of a client.
@@ -48,19 +63,28 @@ impl Workload {
 }
 
 fn transfer(signer: &PrivateKeySigner, nonce: u64) -> Recovered<TxEnvelope> {
-    let transaction = TxEip1559 {
+    // Someone new each time, so that the state grows.
+    let to = keccak256([signer.address().as_slice(), &nonce.to_be_bytes()].concat());
+    let transfer = TxEip1559 {
+        gas_limit: 21_000,
+        to: TxKind::Call(Address::from_word(to)),
+        value: U256::from(VALUE),
+        ..transaction(nonce)
+    };
+    sign(signer, transfer)
+}
+
+fn transaction(nonce: u64) -> TxEip1559 {
+    TxEip1559 {
         chain_id: CHAIN_ID,
         nonce,
-        gas_limit: 21_000,
         max_fee_per_gas: 100_000_000_000,
         max_priority_fee_per_gas: 1_000_000_000,
-        // Someone new each time, so that the state grows.
-        to: TxKind::Call(Address::from_word(alloy_primitives::keccak256(
-            [signer.address().as_slice(), &nonce.to_be_bytes()].concat(),
-        ))),
-        value: U256::from(VALUE),
         ..TxEip1559::default()
-    };
+    }
+}
+
+fn sign(signer: &PrivateKeySigner, transaction: TxEip1559) -> Recovered<TxEnvelope> {
     let signature = signer.sign_hash_sync(&transaction.signature_hash()).expect("a local key signs");
     Recovered::new_unchecked(transaction.into_signed(signature).into(), signer.address())
 }

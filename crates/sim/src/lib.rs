@@ -6,6 +6,7 @@ mod attack;
 mod client;
 mod network;
 mod scenario;
+mod stake;
 
 pub use network::{Report, run};
 pub use scenario::Scenario;

@@ -45,13 +45,14 @@ use commonware_utils::{
 use tokio::sync::watch;
 use veracity_chain::{PoolLimits, genesis_block, genesis_changes};
 use veracity_consensus::{
-    Certificate, Channels, Config, Finalized, Fixed, Genesis, Head, Observer, PublicKey, Running, SharedPool,
-    Timing, message_bytes_max, start,
+    Certificate, Channels, Config, Finalized, Genesis, Head, NAMESPACE, Observer, PublicKey, Running, Scheme,
+    SharedPool, Timing, message_bytes_max, start,
 };
 
 use crate::{
     Scenario, attack,
     client::{CHAIN_ID, Workload},
+    stake,
 };
 
 /// What came of a simulation.
@@ -69,19 +70,22 @@ pub struct Report {
     pub history: String,
     /// Root of the state after the highest block that all have.
     pub state_root: B256,
-    /// The longest pause between two blocks that were final on the same validator.
+    /// The longest pause between two blocks.
     pub pause_max: Duration,
+    /// Who has shares of the network's key at the end.
+    pub committee: Vec<usize>,
 }
 
-/// Runs a network of `validators` under a scenario until all transactions are in the chain of all validators.
+/// Runs a network that `validators` found under a scenario until all transactions are in the chain of all validators.
 ///
 /// # Errors
 /// What went wrong, with the seed that repeats it: validators that disagree, a transaction that was lost or executed
 /// twice, or a network that did not come to an end in time.
 pub fn run(scenario: Scenario, seed: u64, validators: u8) -> Result<Report, String> {
-    let simulated = Simulated::new(scenario, validators, Workload::new(validators, scenario.transactions()));
+    let simulated = Simulated::new(scenario, validators);
+    let validators = simulated.keys.len();
     let world = simulated.world.clone();
-    let done = Done { validators: usize::from(validators), height_min: scenario.height_min() };
+    let done = Done { validators, height_min: scenario.height_min() };
     let plan = PlanBuilder::new(simulated.clone())
         .seed(seed)
         .timeout(Duration::from_secs(1800))
@@ -98,6 +102,9 @@ pub fn run(scenario: Scenario, seed: u64, validators: u8) -> Result<Report, Stri
     let state_root = world.blocks.last_key_value().map(|(_, block)| block.state_root).unwrap_or_default();
     let transactions = world.blocks.values().map(|block| block.transactions.len()).sum();
     let pause_max = world.pause_max;
+    let place = |key: &PublicKey| simulated.keys.iter().position(|known| known == key);
+    let committee = world.committees.last_key_value().map(|(_, committee)| committee.clone());
+    let committee: BTreeSet<usize> = committee.iter().flatten().filter_map(place).collect();
     Ok(Report {
         seed,
         height,
@@ -106,6 +113,7 @@ pub fn run(scenario: Scenario, seed: u64, validators: u8) -> Result<Report, Stri
         history: result.state,
         state_root,
         pause_max,
+        committee: committee.into_iter().collect(),
     })
 }
 
@@ -125,9 +133,11 @@ struct World(Arc<Mutex<WorldState>>);
 #[derive(Debug, Default)]
 struct WorldState {
     blocks: BTreeMap<u64, Seen>,
+    /// Who has shares, by epoch.
+    committees: BTreeMap<u64, Set<PublicKey>>,
     failure: Option<String>,
-    /// When each validator last had a new block.
-    latest: BTreeMap<usize, Duration>,
+    /// When the highest block was final somewhere for the first time.
+    latest: Option<Duration>,
     pause_max: Duration,
 }
 
@@ -148,6 +158,9 @@ impl WorldState {
         let hash = header.hash_slow();
         let seen =
             Seen { hash, parent: header.parent_hash, state_root: block.executed.state.root(), transactions };
+        if header.timestamp > now.as_secs() {
+            self.fail(format!("block {} is from the future", header.number));
+        }
         if seen.state_root != header.state_root {
             self.fail(format!("block {} leads validator {validator} to another state", header.number));
         }
@@ -156,10 +169,14 @@ impl WorldState {
         {
             self.fail(format!("block {} of validator {validator} has another parent", header.number));
         }
+        let is_new = self.blocks.last_key_value().is_none_or(|(height, _)| *height < header.number);
         if *self.blocks.entry(header.number).or_insert_with(|| seen.clone()) != seen {
             self.fail(format!("validator {validator} has another block {}", header.number));
         }
-        if let Some(before) = self.latest.insert(validator, now) {
+        if let Some(info) = block.block.epoch_info() {
+            self.committees.insert(info.epoch.get(), info.output.players().clone());
+        }
+        if is_new && let Some(before) = self.latest.replace(now) {
             self.pause_max = self.pause_max.max(now.saturating_sub(before));
         }
     }
@@ -198,20 +215,21 @@ pub(crate) struct Simulated {
     pub(crate) keys: Vec<PublicKey>,
     shares: Map<PublicKey, Share>,
     genesis: Arc<Genesis>,
-    election: Fixed,
     workload: Arc<Workload>,
     world: World,
 }
 
 /// Blocks per epoch: few, so that a run sees several epochs.
-const EPOCH_BLOCKS: NonZeroU64 = NonZeroU64::new(40).expect("not zero");
+pub(crate) const EPOCH_BLOCKS: NonZeroU64 = NonZeroU64::new(40).expect("not zero");
 
 impl Simulated {
-    fn new(scenario: Scenario, validators: u8, workload: Workload) -> Self {
+    fn new(scenario: Scenario, founders: u8) -> Self {
+        let validators = founders + scenario.newcomers();
         let signers: Vec<_> = (0..validators).map(|i| ed25519::PrivateKey::from_seed(i.into())).collect();
         let keys: Vec<_> = signers.iter().map(|signer| signer.public_key()).collect();
-        let address = |i: u16| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10_000 + i);
-        let addresses = (0..).zip(&keys).map(|(i, key)| (key.clone(), PeerAddress::Symmetric(address(i))));
+        let founders = usize::from(founders);
+        let addresses = keys[..founders].iter().enumerate();
+        let addresses = addresses.map(|(i, key)| (key.clone(), PeerAddress::Symmetric(endpoint(i))));
         let addresses: Map<_, _> = Map::from_iter_dedup(addresses);
         let players: Set<PublicKey> = addresses.keys().clone();
         let dealt = deal::<_, _, N3f1>(TestRng::new(7), Mode::NonZeroCounter, players.clone());
@@ -222,13 +240,22 @@ impl Simulated {
             output,
             players: players.clone(),
             next_players: players,
-            directory: addresses.clone().into(),
+            directory: addresses.into(),
         };
-        let file = workload.genesis();
-        let changes = genesis_changes(&file);
-        let mut state = veracity_chain::State::default();
-        state.apply(&changes).expect("accounts bring their code");
-        let block = genesis_block(&file, &state);
+        let mut workload = Workload::new(validators, scenario.transactions());
+        let (changes, block) = match scenario.leaver(founders) {
+            Some(leaver) => {
+                stake::add_changes(&mut workload, &signers, founders, leaver);
+                stake::genesis(&workload, &signers[..founders])
+            }
+            None => {
+                let file = workload.genesis();
+                let changes = genesis_changes(&file);
+                let mut state = veracity_chain::State::default();
+                state.apply(&changes).expect("accounts bring their code");
+                (changes, genesis_block(&file, &state))
+            }
+        };
         let genesis = Genesis::new(CHAIN_ID, changes, block, info).expect("accounts bring their code");
         Self {
             scenario,
@@ -236,11 +263,25 @@ impl Simulated {
             keys,
             shares,
             genesis: Arc::new(genesis),
-            election: Fixed(Arc::new(addresses)),
             workload: Arc::new(workload),
             world: World::default(),
         }
     }
+}
+
+impl Simulated {
+    /// What a founder signs with in the first epoch.
+    fn scheme(&self, founder: &PublicKey) -> Option<Scheme> {
+        let output = &self.genesis.info().output;
+        let share = self.shares.get_value(founder)?.clone();
+        Scheme::signer(NAMESPACE, output.players().clone(), output.public().clone(), share)
+    }
+}
+
+/// Where a validator is reached.
+pub(crate) fn endpoint(validator: usize) -> SocketAddr {
+    let port = 10_000 + u16::try_from(validator).unwrap_or(u16::MAX - 10_000);
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
 /// What can be asked of a running validator.
@@ -249,6 +290,8 @@ pub(crate) struct Validator {
     marshal: Option<veracity_consensus::Marshal>,
     heads: watch::Receiver<Option<Head>>,
     workload: Arc<Workload>,
+    /// Whether it is to be there at the end.
+    stays: bool,
 }
 
 impl Validator {
@@ -302,11 +345,11 @@ impl EngineDefinition for Simulated {
         if let Some(attack) = self.scenario.attack()
             && index + 1 == self.keys.len()
         {
-            let tasks = attack::start(&context, attack, channels);
+            let tasks = attack::start(&context, attack, channels, self.scheme(public_key));
             let (_, heads) = watch::channel(None);
             return (
                 Engine { context, tasks },
-                Validator { marshal: None, heads, workload: self.workload.clone() },
+                Validator { marshal: None, heads, workload: self.workload.clone(), stays: false },
             );
         }
         let mut channels = channels.into_iter();
@@ -328,8 +371,8 @@ impl EngineDefinition for Simulated {
             world: self.world.clone(),
             monitor,
         };
-        // Clients of a faulty validator go to another.
-        let honest = self.keys.len() - usize::from(self.scenario.attack().is_some());
+        // Clients of a faulty validator go to another, and those of one that is not there yet.
+        let honest = self.shares.len() - usize::from(self.scenario.attack().is_some());
         let clients = (0..self.workload.transactions.len()).filter(|client| client % honest == index);
         insist(&context, self.workload.clone(), clients.collect(), pool.clone(), head.clone());
         let config = Config {
@@ -341,7 +384,6 @@ impl EngineDefinition for Simulated {
             strategy: Sequential,
             manager: AddressableManager::new(oracle.socket_manager()),
             blocker: oracle.control(public_key.clone()),
-            election: self.election.clone(),
             observer,
             beneficiary: Address::repeat_byte(0xfe),
             pool,
@@ -349,10 +391,17 @@ impl EngineDefinition for Simulated {
             heads,
             timing: Timing::default(),
             sync: delayed,
+            clock_ahead: if index + 1 == self.keys.len() {
+                self.scenario.clock_ahead()
+            } else {
+                Duration::ZERO
+            },
         };
         let running = Box::pin(start(&context, config, channels)).await;
         let Running { tasks, marshal } = running;
-        let validator = Validator { marshal: Some(marshal), heads: head, workload: self.workload.clone() };
+        let stays = self.scenario.leaver(self.shares.len()) != Some(index);
+        let validator =
+            Validator { marshal: Some(marshal), heads: head, workload: self.workload.clone(), stays };
         (Engine { context, tasks }, validator)
     }
 
@@ -417,7 +466,7 @@ impl ExitCondition<PublicKey, Validator> for Done {
         _: usize,
     ) -> Verdict<'a, bool> {
         let all = states.len() == self.validators;
-        let mut honest = states.iter().filter(|state| state.marshal.is_some());
+        let mut honest = states.iter().filter(|state| state.stays);
         let is_done = all && honest.all(|state| state.has_all() && state.height() >= self.height_min);
         Box::pin(async move { Ok(is_done) })
     }

@@ -12,7 +12,10 @@ use commonware_runtime::deterministic::FaultConfig;
 use commonware_utils::probability;
 use veracity_consensus::PublicKey;
 
-use crate::{attack::Attack, network::Simulated};
+use crate::{
+    attack::Attack,
+    network::{EPOCH_BLOCKS, Simulated},
+};
 
 /// What goes wrong in a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
@@ -34,12 +37,18 @@ pub enum Scenario {
     Disks,
     /// One validator joins late, with the state of the others.
     Late,
+    /// A new validator bonds, is elected and joins; another leaves; then a third is away, and the new one is needed.
+    Changes,
     /// One validator keeps its votes, blocks and dealings to itself, so its new share is revealed.
     Withholds,
     /// One validator floods the others with bytes that mean nothing.
     Garbage,
     /// One validator sends everybody again what it hears, late and on wrong channels.
     Replays,
+    /// One validator votes for whatever others vote for, and against it, in every round.
+    Equivocates,
+    /// The clock of one validator is an hour ahead.
+    Clock,
 }
 
 const CALM: Link = Link {
@@ -51,9 +60,15 @@ const SLOW: Link = Link { latency: Duration::from_millis(200), jitter: Duration:
 const LOSSY: Link = Link { latency: Duration::from_millis(50), success_rate: probability!(0.7), ..CALM };
 const DEAD: Link = Link { success_rate: probability!(0.0), ..CALM };
 
+/// The last validator starts in this view of the second epoch.
+fn joins_late(keys: &[PublicKey], view: u64) -> Crash<PublicKey> {
+    let round = Round::new(Epoch::new(1), View::new(view));
+    Crash::DelayRound { participants: keys[keys.len() - 1..].to_vec(), round }
+}
+
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Calm,
         Self::Slow,
         Self::Lossy,
@@ -62,17 +77,32 @@ impl Scenario {
         Self::Partition,
         Self::Disks,
         Self::Late,
+        Self::Changes,
         Self::Withholds,
         Self::Garbage,
         Self::Replays,
+        Self::Equivocates,
+        Self::Clock,
     ];
 
     /// Transactions by each client.
     pub(crate) fn transactions(self) -> u64 {
         match self {
             Self::Calm | Self::Late => 120,
+            // So that blocks come with the heartbeat, and epochs take their time.
+            Self::Changes => 3,
             _ => 60,
         }
+    }
+
+    /// How many validators bond later, beside those who found the network.
+    pub(crate) fn newcomers(self) -> u8 {
+        u8::from(self == Self::Changes)
+    }
+
+    /// The one of the founders that leaves.
+    pub(crate) fn leaver(self, founders: usize) -> Option<usize> {
+        (self == Self::Changes).then(|| founders - 1)
     }
 
     /// What the last validator does instead of its work.
@@ -81,14 +111,21 @@ impl Scenario {
             Self::Withholds => Some(Attack::Withhold),
             Self::Garbage => Some(Attack::Garbage),
             Self::Replays => Some(Attack::Replay),
+            Self::Equivocates => Some(Attack::Equivocate),
             _ => None,
         }
+    }
+
+    /// How far the clock of the last validator is ahead.
+    pub(crate) fn clock_ahead(self) -> Duration {
+        Duration::from_secs(if self == Self::Clock { 3600 } else { 0 })
     }
 
     /// Height before which a run does not end, so that it sees more than two epochs.
     pub(crate) fn height_min(self) -> u64 {
         match self {
             Self::Slow | Self::Lossy => 60,
+            Self::Changes => 5 * EPOCH_BLOCKS.get() + 20,
             _ => 100,
         }
     }
@@ -97,7 +134,12 @@ impl Scenario {
     pub(crate) fn apply(self, plan: PlanBuilder<Simulated>, keys: &[PublicKey]) -> PlanBuilder<Simulated> {
         let seconds = Duration::from_secs;
         match self {
-            Self::Calm | Self::Withholds | Self::Garbage | Self::Replays => plan.link(CALM),
+            Self::Calm
+            | Self::Withholds
+            | Self::Garbage
+            | Self::Replays
+            | Self::Equivocates
+            | Self::Clock => plan.link(CALM),
             Self::Slow => plan.link(SLOW),
             Self::Lossy => plan.link(LOSSY),
             Self::Crashes => {
@@ -130,10 +172,20 @@ impl Scenario {
                 };
                 plan.crash(Crash::Schedule(keys.iter().fold(schedule, back)))
             }
-            Self::Late => {
-                let participants = keys[keys.len() - 1..].to_vec();
-                let round = Round::new(Epoch::new(1), View::new(10));
-                plan.crash(Crash::DelayRound { participants, round })
+            Self::Late => plan.crash(joins_late(keys, 10)),
+            Self::Changes => {
+                // In the epoch after the one that began with the new committee.
+                let away = Schedule::new()
+                    .at(seconds(175), Action::Crash(keys[0].clone()))
+                    .at(seconds(205), Action::Restart(keys[0].clone()));
+                // One crashes while it notes who was elected.
+                let middle = EPOCH_BLOCKS.get() / 2;
+                let forgets = Crash::ProcessedHeight {
+                    participant: keys[1].clone(),
+                    heights: middle - 1..=middle + 1,
+                    downtime: seconds(3),
+                };
+                plan.link(CALM).crash(joins_late(keys, 2)).crash(Crash::Schedule(away)).crash(forgets)
             }
         }
     }

@@ -23,7 +23,7 @@ use commonware_utils::{NZUsize, ordered::Map};
 use tokio::sync::{oneshot, watch};
 use veracity_chain::PoolLimits;
 use veracity_consensus::{
-    Certificate, Channels, Config, Finalized, Fixed, Genesis, Head, Observer, SharedPool, Timing,
+    Certificate, Channels, Config, Finalized, Genesis, Head, Observer, SharedPool, Timing, VALIDATORS_MAX,
     message_bytes_max, start,
 };
 
@@ -121,13 +121,9 @@ pub struct Options {
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { identity, folder, listen, .. } = self;
-        let fields = f.debug_struct("Options");
-        let mut fields = fields;
-        fields
-            .field("identity", identity)
-            .field("folder", folder)
-            .field("listen", listen)
-            .finish_non_exhaustive()
+        let mut fields = f.debug_struct("Options");
+        fields.field("identity", identity).field("folder", folder).field("listen", listen);
+        fields.finish_non_exhaustive()
     }
 }
 
@@ -141,9 +137,6 @@ pub enum StartError {
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(std::io::Error),
-    /// It stopped while it started.
-    #[error("the validator stopped while it started: {0}")]
-    Stopped(Stopped),
 }
 
 /// Why a validator stopped.
@@ -198,7 +191,7 @@ impl Validator {
                 let (mut network, oracle) =
                     lookup::Network::new(context.child("network"), peer_config(&options));
                 let mut tracker = oracle.clone();
-                let _ = tracker.track(0, AddressableTrackedPeers::new(peers.clone(), Map::default()));
+                let _ = tracker.track(0, AddressableTrackedPeers::new(peers, Map::default()));
                 type Numbered = Channels<(), ()>;
                 let channels = Channels::new(|number| network.register(number, Numbered::quota(number)));
                 let network = network.start();
@@ -211,7 +204,6 @@ impl Validator {
                     strategy: context.strategy(options.threads),
                     manager: AddressableManager::new(oracle.clone()),
                     blocker: oracle,
-                    election: Fixed(Arc::new(peers)),
                     observer,
                     beneficiary: options.beneficiary,
                     pool: shared,
@@ -219,6 +211,7 @@ impl Validator {
                     heads,
                     timing: options.timing,
                     sync: options.sync,
+                    clock_ahead: Duration::ZERO,
                 };
                 let running = Box::pin(start(&context, config, channels)).await;
                 let mut tasks = running.tasks;
@@ -290,7 +283,8 @@ fn peer_config(options: &Options) -> lookup::Config<Cups<Sake<PrivateKey>, ChaCh
     let handshake = Cups::new(handshake, cups::Version::V1);
     // Peers of another network are no peers.
     let namespace = [b"veracity-p2p-".as_slice(), options.genesis.hash().as_slice()].concat();
-    let peers_max = NZUsize!(options.epoch.validators().len().max(1));
+    // Those of an epoch, of the next, and of the one after, and this node itself.
+    let peers_max = NZUsize!(3 * usize::try_from(VALIDATORS_MAX.get()).unwrap_or(usize::MAX / 3) + 1);
     let config = if options.allow_private { lookup::Config::local } else { lookup::Config::recommended };
     config(handshake, &namespace, options.listen, peers_max, message_bytes_max(), NZUsize!(1024))
 }

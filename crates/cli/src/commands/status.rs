@@ -4,11 +4,9 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{
-    chain::{Rpc, number},
-    error::Failure,
-    output::Output,
-};
+use veracity_client::{Rpc, quantity as number};
+
+use crate::{chain::client_failure, error::Failure, output::Output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,27 +41,29 @@ struct Status {
 
 /// Runs `veracity status`.
 pub(crate) fn execute(args: &StatusArgs, out: Output) -> Result<(), Failure> {
-    let rpc = Rpc::new(&args.rpc);
+    let rpc = Rpc::new(&args.rpc).map_err(|e| client_failure(&e))?;
+    let call =
+        |method: &str, params: Value| rpc.call::<Value>(method, params).map_err(|e| client_failure(&e));
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let block = rpc.call("eth_getBlockByNumber", &json!(["latest", false]))?;
+    let block = call("eth_getBlockByNumber", json!(["latest", false]))?;
     let height = number(&block["number"]).unwrap_or_default();
     let time = number(&block["timestamp"]).unwrap_or_default();
-    let pool = rpc.call("txpool_status", &json!([]))?;
+    let pool = call("txpool_status", json!([]))?;
     let certified = (height.saturating_sub(16)..=height).rev().find(|height| {
-        let asked = rpc.call("veracity_getFinalization", &json!([format!("0x{height:x}")]));
+        let asked = call("veracity_getFinalization", json!([format!("0x{height:x}")]));
         asked.is_ok_and(|finalization| !finalization.is_null())
     });
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     out.result(&Status {
-        software: text(&rpc.call("web3_clientVersion", &json!([]))?).unwrap_or_default(),
-        chain_id: number(&rpc.call("eth_chainId", &json!([]))?).unwrap_or_default(),
+        software: text(&call("web3_clientVersion", json!([]))?).unwrap_or_default(),
+        chain_id: number(&call("eth_chainId", json!([]))?).unwrap_or_default(),
         height,
         block: text(&block["hash"]).unwrap_or_default(),
         time,
         age_s: now.as_secs().saturating_sub(time),
         base_fee_wei: number(&block["baseFeePerGas"]).unwrap_or_default(),
         waiting: ["pending", "queued"].iter().filter_map(|kind| number(&pool[*kind])).sum(),
-        network_key: text(&rpc.call("veracity_networkKey", &json!([]))?),
+        network_key: text(&call("veracity_networkKey", json!([]))?),
         certified,
     });
     Ok(())

@@ -4,22 +4,26 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use clap::Args;
 use serde::Serialize;
-use veracity_client::Chain;
+use veracity_client::{Account, Chain};
 use veracity_gateway::Config;
 use veracity_hosting::NodeId;
-use veracity_node::{DevPlan, Folder, Node as ChainNode, NodeConfig, NodeOptions};
+use veracity_node::{DevPlan, Folder, Node as ChainNode, NodeConfig, NodeOptions, dev_provider};
+use veracity_receipt::NetworkKey;
 
 use crate::{
     args::Global,
-    chain, data,
+    chain,
+    commands::verify::network_key,
+    data,
     error::Failure,
     hosting::{Host, HostArgs, Hosted},
     output::Output,
+    provider::{self, Joining, Provider, Role},
     runner::EngineArgs,
     server::Node,
 };
@@ -29,10 +33,14 @@ Examples:
   veracity up
   veracity up --listen 0.0.0.0:8080 --data /srv/veracity
   curl http://127.0.0.1:8080/v2/models/digits-cnn
+  curl http://127.0.0.1:8080/v1/receipts/ID -o r.cose
+  veracity up --chain http://node.example:8545 --operator-key op.key
   cast block-number --rpc-url http://127.0.0.1:8545
 
 A chain with one validator and accounts for development runs beside the models; its data stays in the folder \
-dev-chain of the data folder until --fresh removes it.
+dev-chain of the data folder until --fresh removes it. This node is registered there as a provider, and \
+anchors its receipts: a moment after the answer, the receipt that it gives carries evidence that verifies offline \
+against the chain's key (veracity verify --network-key). With --chain it takes part in another network in the same way.
 
 Clients of the Open Inference Protocol v2 (tritonclient, KServe) work unchanged. Every answer has the header \
 x-receipt-id; GET /v1/receipts/ID gives the receipt. There is no login and no TLS: beyond this machine models can be \
@@ -63,6 +71,18 @@ pub(crate) struct UpArgs {
     /// File with the private key of this node's operator in hexadecimal digits.
     #[arg(long, value_name = "FILE", requires = "chain")]
     operator_key: Option<PathBuf>,
+    /// Key of that network: 192 hex digits, or a file with them [default: what the node at URL says].
+    #[arg(long, value_name = "FILE|HEX", requires = "chain")]
+    network_key: Option<String>,
+    /// What this node does on the network; its operator bonds for all of it.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Worker, Role::Host, Role::Gateway])]
+    roles: Vec<Role>,
+    /// Where others reach this node [default: where it listens].
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// Milliseconds between two looks for receipts to anchor; each batch is a transaction that the operator pays.
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    anchor_interval: u64,
     #[command(flatten)]
     host: HostArgs,
     /// Begin a new chain in place of the one that the data folder has.
@@ -80,6 +100,7 @@ struct Banner {
     data: String,
     models: Vec<String>,
     writable: bool,
+    provider: Option<provider::Banner>,
     chain: Option<chain::Banner>,
 }
 
@@ -98,27 +119,26 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
         true => None,
         false => Some(start_chain(args, &chain_folder, &node)?),
     };
-    let hosted = match &args.chain {
-        Some(url) => Some(start_hosting(args, url, &host, &node)?),
-        None => None,
-    };
+    let rpc = chain.as_ref().map(|chain| format!("http://{}", chain.rpc_address()));
+    let part =
+        rpc.clone().or(args.chain.clone()).map(|rpc| take_part(args, rpc, &host, &node)).transpose()?;
     out.result(&Banner {
         url: node.url(),
         executor: node.executor.to_string(),
         data: folder,
         models: names.into_iter().map(|(name, _)| name.to_string()).collect(),
         writable,
-        chain: chain
-            .as_ref()
-            .map(|chain| chain::Banner::new(chain.network(), &format!("http://{}", chain.rpc_address()))),
+        provider: part.as_ref().map(|(provider, _)| provider.banner.clone()),
+        chain: chain.as_ref().zip(rpc).map(|(chain, rpc)| chain::Banner::new(chain.network(), &rpc)),
     });
     let ended = match &chain {
         Some(chain) => node.wait_unless(chain.ended()),
         None => node.wait_unless(std::future::pending()),
     };
     out.note("stopping; requests in progress may end");
-    if let Some(hosted) = hosted {
-        hosted.stop();
+    if let Some((provider, hosted)) = part {
+        drop(provider);
+        hosted.into_iter().for_each(Hosted::stop);
     }
     let stopped = chain.map(|chain| node.block_on(chain.stop()));
     node.stop()?;
@@ -130,12 +150,31 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
     }
 }
 
-/// Hosts by the registry of a chain.
-fn start_hosting(args: &UpArgs, url: &str, host: &Host, node: &Node) -> Result<Hosted, Failure> {
-    let connected = Chain::connect(url).map_err(|e| chain::client_failure(&e))?;
-    let path = args.operator_key.as_deref().unwrap_or(Path::new(""));
-    let operator = chain::read_account(path)?;
-    host.start(connected, operator, NodeId(*node.executor.as_bytes()))
+/// Takes part in a network: as the operator that was named, or on a chain for development as one that has money there.
+fn take_part(
+    args: &UpArgs,
+    rpc: String,
+    host: &Host,
+    node: &Node,
+) -> Result<(Provider, Option<Hosted>), Failure> {
+    let operator = match &args.operator_key {
+        Some(path) => chain::read_account(path)?,
+        None => Account::from_key(dev_provider(0).key).expect("accounts for development have keys"),
+    };
+    let key: Option<NetworkKey> = args.network_key.as_deref().map(network_key).transpose()?;
+    let connected = Chain::connect(&rpc).map_err(|e| chain::client_failure(&e))?;
+    let joining = Joining {
+        rpc,
+        operator: operator.clone(),
+        network_key: key,
+        roles: args.roles.clone(),
+        endpoint: args.endpoint.clone().unwrap_or_else(|| node.url()),
+        interval: Duration::from_millis(args.anchor_interval),
+    };
+    let provider = provider::join(node, joining)?;
+    let hosts = args.roles.contains(&Role::Host);
+    let hosted = hosts.then(|| host.start(connected, operator, NodeId(*node.executor.as_bytes())));
+    Ok((provider, hosted.transpose()?))
 }
 
 /// Starts the chain of a folder, which is made if there is none.
@@ -161,6 +200,7 @@ fn start_chain(args: &UpArgs, folder: &Path, node: &Node) -> Result<ChainNode, F
             rpc: args.rpc,
             beneficiary: founder.operator.address,
             allow_private: true,
+            join: false,
         };
         nodes.found(&created.network, founder, &config).map_err(|e| chain::folder_failure(&e))?;
     }
@@ -178,7 +218,7 @@ fn start_chain(args: &UpArgs, folder: &Path, node: &Node) -> Result<ChainNode, F
 
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, executor, data, models, writable, chain } = self;
+        let Self { url, executor, data, models, writable, provider, chain } = self;
         let changes = if *writable { "can be changed" } else { "cannot be changed" };
         writeln!(f, "Veracity {} serves {url}", env!("CARGO_PKG_VERSION"))?;
         writeln!(f, "  data       {data} ({changes} over HTTP)")?;
@@ -189,6 +229,9 @@ impl fmt::Display for Banner {
         }
         let model = models.first().map_or("MODEL", String::as_str);
         writeln!(f, "  try        curl {url}/v2/models/{model}")?;
+        if let Some(provider) = provider {
+            writeln!(f, "{provider}")?;
+        }
         if let Some(chain) = chain {
             writeln!(f)?;
             writeln!(f, "A chain with one validator runs beside it")?;

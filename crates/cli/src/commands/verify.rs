@@ -156,14 +156,18 @@ fn evidence(path: &Path) -> Result<Evidence, Failure> {
     })
 }
 
-/// The key in a file, or the one that these digits are.
-fn network_key(given: &str) -> Result<NetworkKey, Failure> {
+/// The key in a file, or the one that these digits are, with or without `0x` in front.
+///
+/// # Errors
+/// `network_key_malformed`.
+pub(crate) fn network_key(given: &str) -> Result<NetworkKey, Failure> {
     let path = Path::new(given);
     let text = match path.is_file() {
         true => String::from_utf8_lossy(&files::read(path, NETWORK_KEY_FILE_BYTES_MAX)?).into_owned(),
         false => given.to_owned(),
     };
-    text.parse().map_err(|error: KeyError| {
+    let digits = text.strip_prefix("0x").unwrap_or(&text);
+    digits.parse().map_err(|error: KeyError| {
         let fix = "give the 192 hex digits of the network's key, or a file with them";
         Failure::input("network_key_malformed", error, fix)
     })

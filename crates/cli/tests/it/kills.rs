@@ -64,6 +64,7 @@ impl Net {
                 rpc: addresses[VALIDATORS + index],
                 beneficiary: founder.operator.address,
                 allow_private: true,
+                join: false,
             };
             let at = Folder::new(&folder.path().join(index.to_string()));
             at.found(&created.network, founder, &config).unwrap();

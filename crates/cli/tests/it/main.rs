@@ -11,6 +11,7 @@ mod hosting;
 mod journey;
 mod kills;
 mod localnet;
+mod network;
 #[cfg(unix)]
 mod proxy;
 mod refusals;

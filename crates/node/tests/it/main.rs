@@ -9,6 +9,7 @@ use alloy_primitives::{Address, U256};
 use serde_json::json;
 
 use support::{Net, TIMEOUT};
+use veracity_chain::Parameter;
 
 /// One validator is a network: a transaction is final at once, and is there after a restart.
 #[tokio::test(flavor = "multi_thread")]
@@ -64,6 +65,45 @@ async fn four_nodes_agree_and_one_may_be_away() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for node in 0..4 {
+        net.stop(node).await;
+    }
+}
+
+/// A validator that bonds while the network runs fetches the state, gets a share of the key, and is then as needed as the
+/// others: with one of five away it takes the votes of all that are left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fifth_joins_by_bonding() {
+    const EPOCH: u64 = 40;
+    let parameters = vec![
+        (Parameter::EpochBlocks, EPOCH.into()),
+        (Parameter::ValidatorsMax, 5),
+        (Parameter::HeartbeatMs, 200),
+    ];
+    let mut net = Net::with(4, parameters);
+    for node in 0..4 {
+        net.start(node).await;
+    }
+    let to = Address::repeat_byte(0x79);
+    let early = net.send(0, 0, to, 3).await;
+    net.receipt(0, early).await;
+    let fifth = net.join().await;
+    net.start(fifth).await;
+    assert_eq!(net.balance(fifth, to).await, U256::from(3), "it has what was before");
+    net.until(fifth, 3 * EPOCH + 2).await;
+    net.stop(0).await;
+    let late = net.send(fifth, 1, to, 4).await;
+    for node in 1..=fifth {
+        assert_eq!(net.receipt(node, late).await["status"], "0x1");
+    }
+    // It comes back with what it has.
+    let height = net.height(fifth).await;
+    net.stop(fifth).await;
+    net.start(0).await;
+    net.start(fifth).await;
+    assert!(net.height(fifth).await >= height);
+    assert_eq!(net.balance(fifth, to).await, U256::from(7));
+    net.until(fifth, height + 5).await;
+    for node in 0..=fifth {
         net.stop(node).await;
     }
 }

@@ -13,7 +13,13 @@ fn plan() -> DevPlan {
 
 fn config() -> NodeConfig {
     let address: SocketAddr = ([127, 0, 0, 1], 0).into();
-    NodeConfig { listen: address, rpc: address, beneficiary: [7; 20].into(), allow_private: true }
+    NodeConfig {
+        listen: address,
+        rpc: address,
+        beneficiary: [7; 20].into(),
+        allow_private: true,
+        join: false,
+    }
 }
 
 fn founded() -> (Created, TempDir, Folder) {

@@ -11,9 +11,16 @@ use alloy_eips::Encodable2718 as _;
 use alloy_primitives::{Address, B256, TxKind, U256, hex};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
+use alloy_sol_types::SolCall as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use veracity_node::{Created, DevPlan, Folder, Node, NodeConfig, NodeOptions};
+use veracity_chain::{BINDING_NAMESPACE, Parameter, Role, STAKE, binding};
+use veracity_node::{Created, DevAccount, DevPlan, Folder, Node, NodeConfig, NodeOptions};
+use veracity_validator::Identity;
+
+alloy_sol_types::sol! {
+    function register(bytes32 nodeId, uint8 roles, string endpoint, bytes proof) external payable;
+}
 
 /// How long anything may take on a busy machine.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
@@ -32,12 +39,17 @@ fn free_address() -> SocketAddr {
 
 impl Net {
     pub(crate) fn new(validators: usize) -> Self {
+        Self::with(validators, vec![])
+    }
+
+    /// A network whose parameters differ from the usual.
+    pub(crate) fn with(validators: usize, parameters: Vec<(Parameter, u128)>) -> Self {
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970");
         let plan = DevPlan {
             chain_id: CHAIN_ID,
             validators: (0..validators).map(|_| free_address()).collect(),
             accounts: 3,
-            parameters: vec![],
+            parameters,
             time: time.as_secs(),
         };
         let created = plan.create().expect("it is a network");
@@ -49,6 +61,7 @@ impl Net {
                 rpc: (Ipv4Addr::LOCALHOST, 0).into(),
                 beneficiary: founder.operator.address,
                 allow_private: true,
+                join: false,
             };
             at.found(&created.network, founder, &config).expect("the folder is empty");
         }
@@ -58,10 +71,10 @@ impl Net {
     pub(crate) async fn start(&mut self, node: usize) {
         let folder = Folder::new(&self.folder.path().join(node.to_string()));
         let options = NodeOptions {
-            folder,
-            listen: self.created.founders[node].listen,
+            folder: folder.clone(),
+            listen: folder.config().expect("it was made").listen,
             rpc: veracity_rpc::Config::new((Ipv4Addr::LOCALHOST, 0).into()),
-            beneficiary: self.created.founders[node].operator.address,
+            beneficiary: folder.config().expect("it was made").beneficiary,
             threads: NonZeroUsize::new(2).expect("not zero"),
             allow_private: true,
         };
@@ -88,18 +101,61 @@ impl Net {
         answer["result"].clone()
     }
 
+    /// Makes the folder of a node that joins, and bonds it as a validator by the operator of the first.
+    pub(crate) async fn join(&mut self) -> usize {
+        let node = self.nodes.len();
+        let operator = self.created.founders[0].operator.clone();
+        let (seed, listen) = ([0x5e; 32], free_address());
+        let config = NodeConfig {
+            listen,
+            rpc: (Ipv4Addr::LOCALHOST, 0).into(),
+            beneficiary: operator.address,
+            allow_private: true,
+            join: false,
+        };
+        let folder = Folder::new(&self.folder.path().join(node.to_string()));
+        folder.join(&self.created.network, seed, &config).expect("the folder is empty");
+        self.nodes.push(None);
+        let identity = Identity::from_seed(seed);
+        let proof = identity.sign(BINDING_NAMESPACE, &binding(CHAIN_ID, operator.address));
+        let call = registerCall {
+            nodeId: identity.public_key().into(),
+            roles: Role::Validator as u8,
+            endpoint: listen.to_string(),
+            proof: proof.to_vec().into(),
+        };
+        let registration = TxEip1559 {
+            nonce: 0,
+            gas_limit: 2_000_000,
+            to: TxKind::Call(STAKE),
+            value: U256::from(Parameter::BondMinValidatorWei.genesis()),
+            input: call.abi_encode().into(),
+            ..TxEip1559::default()
+        };
+        let hash = self.submit(0, &operator, registration).await;
+        assert_eq!(self.receipt(0, hash).await["status"], "0x1");
+        node
+    }
+
     /// Sends money of the first account.
     pub(crate) async fn send(&self, node: usize, nonce: u64, to: Address, value: u64) -> B256 {
-        let signer = PrivateKeySigner::from_bytes(&self.created.accounts[0].key).expect("it is a key");
-        let transaction = TxEip1559 {
-            chain_id: CHAIN_ID,
+        let transfer = TxEip1559 {
             nonce,
             gas_limit: 21_000,
-            max_fee_per_gas: 100_000_000_000,
-            max_priority_fee_per_gas: 1_000_000_000,
             to: TxKind::Call(to),
             value: U256::from(value),
             ..TxEip1559::default()
+        };
+        self.submit(node, &self.created.accounts[0], transfer).await
+    }
+
+    async fn submit(&self, node: usize, from: &DevAccount, transaction: TxEip1559) -> B256 {
+        let signer = PrivateKeySigner::from_bytes(&from.key).expect("it is a key");
+        let transaction = TxEip1559 {
+            chain_id: CHAIN_ID,
+            max_fee_per_gas: 100_000_000_000,
+            max_priority_fee_per_gas: 1_000_000_000,
+            ..transaction
         };
         let signature = signer.sign_hash_sync(&transaction.signature_hash()).expect("it signs");
         let transaction: TxEnvelope = transaction.into_signed(signature).into();
@@ -126,6 +182,15 @@ impl Net {
         let height = self.call(node, "eth_blockNumber", json!([])).await;
         let height = height.as_str().and_then(|height| height.strip_prefix("0x")).expect("it is a number");
         u64::from_str_radix(height, 16).expect("it is a number")
+    }
+
+    /// Waits until a node has a block of this height.
+    pub(crate) async fn until(&self, node: usize, height: u64) {
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
+        while self.height(node).await < height {
+            assert!(tokio::time::Instant::now() < deadline, "node {node} does not get to block {height}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     pub(crate) async fn balance(&self, node: usize, of: Address) -> U256 {

@@ -30,6 +30,7 @@ scenarios! {
     one_withholds_everything Withholds
     one_sends_garbage Garbage
     one_replays Replays
+    one_votes_for_everything Equivocates
 }
 
 #[test]
@@ -56,6 +57,25 @@ fn a_partition_stops_the_network_and_then_it_goes_on() {
             report.pause_max.as_secs() >= 19,
             "nothing is decided while neither half has a quorum: {report:?}"
         );
+    }
+}
+
+/// A block whose time has not come costs its leader the round, and is never final (`run` fails otherwise).
+#[test]
+fn a_wrong_clock_costs_rounds_only() {
+    for seed in 0..SEEDS {
+        let report = run(Scenario::Clock, seed, 4).unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(report.pause_max.as_secs() < 30, "{report:?}");
+    }
+}
+
+/// Validator 4 bonds and joins, 3 leaves; while 0 is away, the votes of 4 are needed.
+#[test]
+fn validators_change() {
+    for seed in 0..SEEDS {
+        let report = run(Scenario::Changes, seed, 4).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(report.committee, [0, 1, 2, 4], "{report:?}");
+        assert!(report.pause_max.as_secs() < 15, "the others go on: {report:?}");
     }
 }
 

@@ -1,22 +1,29 @@
-//! A node of its own in a temporary folder.
+//! A network of its own in a temporary folder.
+
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
 use tempfile::TempDir;
+use veracity_client::Account;
 use veracity_gateway::Config;
 use veracity_importer::Options;
-use veracity_receipt::{ExecutorId, ExecutorKey};
+use veracity_node::dev_provider;
+use veracity_receipt::{ExecutorId, ExecutorKey, NetworkKey};
 use veracity_store::Store;
 use veracity_worker::LoadedModel;
 
 use super::assets::{Digits, HeldOut, MODELS};
 use crate::{
+    chain,
     commands::import,
     data::{self, put_failure, store_failure},
     error::Failure,
     http::Server,
+    net::{Net, NetPlan},
     output::{Output, Paint},
     progress::{Progress, Unit},
+    provider::{self, Joining, Provider, Role},
     runner::EngineArgs,
     server::Node,
     words,
@@ -27,9 +34,17 @@ use crate::{
 pub(super) struct Stage {
     pub(super) out: Output,
     pub(super) held_out: HeldOut,
-    folder: TempDir,
+    /// First the provider ends, then the network that it takes part in, then the folder goes.
+    provider: Option<Provider>,
     node: Option<Node>,
+    net: Net,
+    folder: TempDir,
 }
+
+/// Validators of the network.
+const VALIDATORS: u8 = 4;
+/// Time between two looks for receipts to anchor.
+const ANCHOR_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A model that the demo imported.
 #[derive(Debug, Serialize)]
@@ -40,7 +55,7 @@ pub(super) struct Hosted {
 }
 
 impl Stage {
-    /// An empty folder.
+    /// An empty folder, in which the validators begin to start.
     pub(super) fn new(out: Output) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("veracity-demo-").tempdir().map_err(|e| {
             let message = format!("no temporary folder can be made: {e}");
@@ -50,7 +65,10 @@ impl Stage {
                 "free some space, or set TMPDIR to a folder that may be written",
             )
         })?;
-        Ok(Self { out, held_out: HeldOut::read(), folder, node: None })
+        let at = folder.path().join("network");
+        let plan = NetPlan { folder: &at, validators: VALIDATORS, chain_id: chain::CHAIN_ID, rpc_port: 0 };
+        let net = Net::start(plan)?;
+        Ok(Self { out, held_out: HeldOut::read(), provider: None, node: None, net, folder })
     }
 
     /// Says what comes next.
@@ -97,13 +115,30 @@ impl Stage {
         })
     }
 
-    /// Step 2: a server on loopback.
+    /// Step 2: a server on loopback, which is a provider of the network.
     pub(super) fn host(&mut self) -> Result<(), Failure> {
         let node = Node::start(self.store()?, Config::default(), ([127, 0, 0, 1], 0).into())?;
         self.title(2, "Host", &format!("them at {}", node.url()));
         self.tell(&format!("executor {}.. signs the receipts", &node.executor.to_string()[..16]));
+        self.net.await_validators()?;
+        let joining = Joining {
+            rpc: self.net.endpoints().swap_remove(0),
+            operator: Account::from_key(dev_provider(0).key).expect("accounts for development have keys"),
+            network_key: Some(self.network_key()?),
+            roles: vec![Role::Worker, Role::Gateway],
+            endpoint: node.url(),
+            interval: ANCHOR_INTERVAL,
+        };
+        self.provider = Some(provider::join(&node, joining)?);
+        self.tell(&format!("it bonds for that on a chain that {VALIDATORS} validators make"));
         self.node = Some(node);
         Ok(())
+    }
+
+    /// The key that the network's certificates verify against.
+    pub(super) fn network_key(&self) -> Result<NetworkKey, Failure> {
+        let key = NetworkKey::from_bytes(self.net.network.key().as_slice());
+        key.map_err(|e| Failure::input("network_key_malformed", e, "please report this"))
     }
 
     /// A client of the server.
@@ -130,7 +165,9 @@ impl Stage {
 
     /// Stops the server and removes the folder.
     pub(super) fn close(self) -> Result<(), Failure> {
+        drop(self.provider);
         self.node.map_or(Ok(()), Node::stop)?;
+        drop(self.net);
         // What cannot be removed is left to the system's own cleaning of temporary folders.
         let _left_behind = self.folder.close();
         Ok(())

@@ -1,11 +1,11 @@
-//! The scenes: ask, verify, cheat, score.
+//! The scenes: ask, anchor, verify, cheat, score.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use veracity_graph::{Array, ArrayData};
 use veracity_importer::{OutputAccuracy, Samples};
-use veracity_receipt::Receipt;
+use veracity_receipt::{NetworkKey, Receipt};
 use veracity_worker::LoadedModel;
 
 use super::{
@@ -26,6 +26,9 @@ use crate::{
 /// Which of the held-out images is shown.
 const SHOWN: usize = 25;
 const BAR_COLUMNS: usize = 30;
+/// How long a receipt may take into a block, and the pause between two looks.
+const ANCHOR_TIMEOUT: Duration = Duration::from_secs(60);
+const ANCHOR_PAUSE: Duration = Duration::from_millis(20);
 /// Columns of the terminal beside the demo's own indentation.
 const COLUMNS: usize = 77;
 /// Where the details of a verdict's lines begin.
@@ -49,6 +52,16 @@ pub(super) struct Asked {
     request: Vec<u8>,
     response: Vec<u8>,
     receipt: Vec<u8>,
+}
+
+/// Where the receipt is anchored.
+#[derive(Debug, Serialize)]
+pub(super) struct Anchored {
+    block: u64,
+    batch: u64,
+    index: u64,
+    evidence_bytes: usize,
+    elapsed_ms: u128,
 }
 
 /// How often a model is right on images that no training saw.
@@ -91,6 +104,34 @@ pub(super) fn ask(stage: &Stage) -> Result<Asked, Failure> {
     Ok(Asked { question, request: request.body, response: answer.response.body, receipt })
 }
 
+/// Step 5: wait until the receipt comes with evidence.
+pub(super) fn anchor(stage: &Stage, asked: &mut Asked) -> Result<Anchored, Failure> {
+    stage.title(5, "Anchor", "in a block that the validators finalized");
+    let (server, started) = (stage.server()?, Instant::now());
+    let path = format!("/v1/receipts/{}", asked.question.receipt.receipt_id);
+    loop {
+        let bytes = server.get(&path)?;
+        let receipt = Receipt::decode(&bytes).map_err(|_| server.strange("a receipt that is none"))?;
+        let found = receipt.evidence().zip(receipt.subject());
+        if let Some(anchor) = found.and_then(|(evidence, subject)| evidence.verify_anchor(&subject).ok()) {
+            let evidence_bytes = bytes.len().saturating_sub(asked.receipt.len());
+            let elapsed_ms = started.elapsed().as_millis();
+            let (block, batch, index) = (anchor.height, anchor.batch, anchor.index);
+            stage.tell(&format!(
+                "anchored in block {block}, as place {index} of batch {batch}, after {elapsed_ms} ms\n\
+                 the receipt carries {evidence_bytes} bytes of evidence now; its id is as it was"
+            ));
+            asked.receipt = bytes;
+            return Ok(Anchored { block, batch, index, evidence_bytes, elapsed_ms });
+        }
+        if started.elapsed() > ANCHOR_TIMEOUT {
+            let fix = "try again when the machine is less busy; RUST_LOG=info says more";
+            return Err(Failure::outside("not_anchored", "the receipt is in no block yet", fix));
+        }
+        std::thread::sleep(ANCHOR_PAUSE);
+    }
+}
+
 /// One line per digit, the answer set off.
 fn bars(shares: &[f32], found: usize, out: Output) -> Vec<String> {
     let bar = |(digit, share): (usize, &f32)| {
@@ -112,21 +153,29 @@ fn beside(left: &[String], right: &[String], width: usize) -> String {
     (0..rows).map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Step 5: offline, by running the model again.
+/// Step 6: offline, by running the model again and from the network's key.
 pub(super) fn verify(stage: &Stage, asked: &Asked) -> Result<Judgement, Failure> {
-    stage.title(5, "Verify", "offline: believe nobody, run the model again, compare every bit");
-    let model = stage.load(&MODELS[0])?;
-    let judgement = judge(case(stage, asked, &model));
+    stage.title(6, "Verify", "offline: believe nobody, run the model again, compare every bit");
+    let (model, key) = (stage.load(&MODELS[0])?, stage.network_key()?);
+    let digits = key.to_string();
+    stage.tell(&format!(
+        "all that one needs of the network is its key, {} bytes: {}..",
+        digits.len() / 2,
+        &digits[..16]
+    ));
+    let judgement = judge(case(stage, asked, &model, &key));
     stage.tell(&stage.out.colors().labels(&fit(&judgement.to_string())));
     Ok(judgement)
 }
 
-/// Step 6: three lies.
+/// Step 7: five lies.
 pub(super) fn cheat(stage: &Stage, asked: &Asked) -> Result<Vec<Cheat>, Failure> {
-    stage.title(6, "Cheat", "three times");
-    let model = stage.load(&MODELS[0])?;
+    stage.title(7, "Cheat", "five times");
+    let (model, key) = (stage.load(&MODELS[0])?, stage.network_key()?);
     let exchange = Exchange { request: &asked.request, response: &asked.response, receipt: &asked.receipt };
-    let cheats = cheat::attempt_all(case(stage, asked, &model), exchange, &stage.key()?);
+    let (response, receipt) = ask_again(stage, asked)?;
+    let other = Exchange { request: &asked.request, response: &response, receipt: &receipt };
+    let cheats = cheat::attempt_all(case(stage, asked, &model, &key), exchange, &stage.key()?, other);
     for Cheat { what, judgement } in &cheats {
         let text = judgement.to_string();
         let lines = text.lines().filter(|line| line.starts_with("FAIL") || line.contains("VERIFIED"));
@@ -136,24 +185,38 @@ pub(super) fn cheat(stage: &Stage, asked: &Asked) -> Result<Vec<Cheat>, Failure>
     Ok(cheats)
 }
 
-fn case<'a>(stage: &Stage, asked: &'a Asked, model: &'a LoadedModel) -> Case<'a> {
+/// Another answer to the same question, and its receipt.
+fn ask_again(stage: &Stage, asked: &Asked) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+    let server = stage.server()?;
+    let (pixels, digits) = (stage.held_out.image(SHOWN), &MODELS[0]);
+    let request = oip::encode([("image", digits.input(pixels))]);
+    debug_assert_eq!(request.body, asked.request, "the same question");
+    let answer = server.infer(digits.name, &request)?;
+    let receipt = server.get(&format!("/v1/receipts/{}", answer.receipt_id))?;
+    Ok((answer.response.body, receipt))
+}
+
+fn case<'a>(stage: &Stage, asked: &'a Asked, model: &'a LoadedModel, key: &'a NetworkKey) -> Case<'a> {
     Case {
         receipt: &asked.receipt,
         request: Some(&asked.request),
         response: Some(&asked.response),
         model: Some(model),
         executor: stage.executor(),
-        network_key: None,
+        network_key: Some(key),
     }
 }
 
 /// Shortens hashes and wraps lines, so that they fit 80 columns.
 fn fit(text: &str) -> String {
-    let shorten = |word: &str| match word.len() {
-        64.. if word.bytes().take(64).all(|b| b.is_ascii_hexdigit()) => {
-            format!("{}..{}", &word[..8], &word[64..])
+    let shorten = |word: &str| {
+        let digits = word.strip_prefix("0x").unwrap_or(word);
+        match digits.len() {
+            64.. if digits.bytes().take(64).all(|b| b.is_ascii_hexdigit()) => {
+                format!("{}..{}", &digits[..8], &digits[64..])
+            }
+            _ => word.to_owned(),
         }
-        _ => word.to_owned(),
     };
     let line = |line: &str| wrap(&line.split(' ').map(shorten).collect::<Vec<_>>().join(" "));
     text.lines().map(line).collect::<Vec<_>>().join("\n")
@@ -176,9 +239,9 @@ fn wrap(line: &str) -> String {
     wrapped
 }
 
-/// Step 7: all held-out images, in one request per model.
+/// Step 8: all held-out images, in one request per model.
 pub(super) fn score(stage: &Stage) -> Result<Vec<Score>, Failure> {
-    stage.title(7, "Score", "all images that no training saw, one request and receipt per model");
+    stage.title(8, "Score", "all images that no training saw, one request and receipt per model");
     let server = stage.server()?;
     MODELS.iter().map(|digits| score_one(stage, &server, digits)).collect()
 }
@@ -225,7 +288,7 @@ pub(super) fn farewell(out: Output, elapsed_ms: u128, good: bool) {
     let tenths = elapsed_ms / 100;
     let time = format!("{}.{} s", tenths / 10, tenths % 10);
     let (paint, word) = match good {
-        true => (Paint::Green, "The honest answer was verified, the three lies were refused."),
+        true => (Paint::Green, "The honest answer was verified, the five lies were refused."),
         false => (Paint::Red, "Something did not go as it must; please report this."),
     };
     out.say(format!("\n{} ({time})", out.colors().paint(paint, word)));
@@ -240,8 +303,8 @@ mod tests {
     fn hashes_are_shortened_and_nothing_else() {
         let hash = "0123456789abcdef".repeat(4);
         assert_eq!(
-            fit(&format!("PASS  model  {hash}\nshort {hash}, x")),
-            "PASS  model  01234567..\nshort 01234567.., x"
+            fit(&format!("PASS  model  {hash}\nshort {hash}, 0x{hash}: x")),
+            "PASS  model  01234567..\nshort 01234567.., 01234567..: x"
         );
         assert_eq!(fit("no hash here"), "no hash here");
     }

@@ -1,0 +1,251 @@
+//! Who validates in future epochs: the contract Stake says so, and consensus asks it once in each epoch.
+//!
+//! The question is answered in the state after the middle block of an epoch, which all nodes have in common, and the
+//! answer is kept durably before that block counts as done: it is needed again when the epoch ends.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU64,
+    sync::Arc,
+};
+
+use bytes::BufMut;
+use commonware_codec::{
+    Buf, Copying, DecodeExt as _, EncodeSize, Error as CodecError, RangeCfg, Read, Write,
+};
+use commonware_consensus::types::{Epoch, FixedEpocher, Height};
+use commonware_glue::dkg::{ParticipantsProvider, network::Addresses};
+use commonware_p2p::Address;
+use commonware_storage::{
+    Context,
+    metadata::{Config, Metadata},
+};
+use commonware_utils::{
+    ordered::{Map, Set},
+    sequence::U64,
+};
+use tokio::sync::{Mutex, watch};
+use tracing::{info, warn};
+use veracity_chain::System;
+
+use crate::{Block, EpochInfo, Genesis, Head, Marshal, PublicKey, VALIDATORS_MAX, block::SHARING};
+
+/// What the middle of an epoch decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Elected {
+    /// Who receives shares two epochs later.
+    pub(crate) players: Set<PublicKey>,
+    /// Where they, and all who have a part in this epoch, are reached.
+    pub(crate) directory: Map<PublicKey, Address>,
+}
+
+/// Asks the contract Stake, in the state of `head`, who follows those whom `current` names.
+///
+/// Candidates without an address cannot be reached, so they are not elected. If nobody is left, or there is no contract,
+/// those who were elected last stay. Who has a part in the epoch and gives no address keeps the one that was known.
+pub(crate) fn elect(current: &EpochInfo, head: &Head, chain_id: u64) -> Elected {
+    let system = System::new(&head.state, &head.header, chain_id);
+    let count_max = head.state.validators_max().min(u64::from(VALIDATORS_MAX.get()));
+    let candidates = system.validators(count_max).unwrap_or_default();
+    let candidates = candidates.iter().filter_map(|candidate| {
+        let key = PublicKey::decode(Copying(candidate.node_id.as_slice())).ok()?;
+        Some((key, address(&candidate.endpoint)?))
+    });
+    let candidates: BTreeMap<PublicKey, Address> = candidates.collect();
+    let players = match candidates.is_empty() {
+        true => current.next_players.clone(),
+        false => Set::from_iter_dedup(candidates.keys().cloned()),
+    };
+    let mut directory = current.directory.clone().into_inner().into_iter().collect::<BTreeMap<_, _>>();
+    for (key, known) in &mut directory {
+        let endpoint = system.endpoint(alloy_primitives::B256::from_slice(key)).unwrap_or_default();
+        *known = address(&endpoint).unwrap_or_else(|| known.clone());
+    }
+    directory.extend(candidates);
+    Elected { players, directory: Map::from_iter_dedup(directory) }
+}
+
+/// The address that an endpoint of a validator is: an IP address and a port.
+fn address(endpoint: &str) -> Option<Address> {
+    let address: std::net::SocketAddr = endpoint.parse().ok()?;
+    let is_usable = address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast();
+    is_usable.then_some(Address::Symmetric(address))
+}
+
+/// What is known of an epoch.
+#[derive(Clone, Default)]
+struct Record {
+    /// What it began with, if the block that says so is not there: the node joined later.
+    info: Option<EpochInfo>,
+    elected: Option<Elected>,
+}
+
+impl Write for Record {
+    fn write(&self, out: &mut impl BufMut) {
+        self.info.write(out);
+        self.elected.is_some().write(out);
+        if let Some(Elected { players, directory }) = &self.elected {
+            players.write(out);
+            directory.write(out);
+        }
+    }
+}
+
+impl EncodeSize for Record {
+    fn encode_size(&self) -> usize {
+        let elected = self.elected.as_ref();
+        let elected = elected.map_or(0, |e| e.players.encode_size() + e.directory.encode_size());
+        self.info.encode_size() + 1 + elected
+    }
+}
+
+impl Read for Record {
+    type Cfg = ();
+
+    fn read_cfg(from: &mut impl Buf, (): &()) -> Result<Self, CodecError> {
+        let count = usize::try_from(VALIDATORS_MAX.get()).unwrap_or(usize::MAX);
+        let info = Option::<EpochInfo>::read_cfg(from, &(VALIDATORS_MAX, SHARING))?;
+        let elected = if bool::read_cfg(from, &())? {
+            let players = Set::read_cfg(from, &(RangeCfg::new(1..=count), ()))?;
+            // Dealers, players, next players, and those who were elected.
+            let directory = Map::read_cfg(from, &(RangeCfg::new(1..=4 * count), (), ()))?;
+            Some(Elected { players, directory })
+        } else {
+            None
+        };
+        Ok(Self { info, elected })
+    }
+}
+
+/// Epochs whose records are kept.
+const EPOCHS_KEPT: u64 = 4;
+
+/// The elections of a network, as one node sees them. Copies share them.
+pub(crate) struct Elections<E: Context>(Arc<Shared<E>>);
+
+struct Shared<E: Context> {
+    chain_id: u64,
+    epocher: FixedEpocher,
+    genesis: EpochInfo,
+    store: Mutex<Option<Metadata<E, U64, Record>>>,
+    /// Told when a record was written, with the height of the state; 0 before it is open.
+    height: watch::Sender<u64>,
+}
+
+impl<E: Context> Clone for Elections<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<E: Context> Elections<E> {
+    pub(crate) async fn open(
+        context: E,
+        partition: &str,
+        genesis: &Genesis,
+        epoch_blocks: NonZeroU64,
+    ) -> Self {
+        let config = Config { partition: format!("{partition}-elections"), codec_config: () };
+        let store = Metadata::init(context, config).await.expect("the store of elections can be read");
+        Self(Arc::new(Shared {
+            chain_id: genesis.chain_id(),
+            epocher: FixedEpocher::new(epoch_blocks),
+            genesis: genesis.info().clone(),
+            store: Mutex::new(Some(store)),
+            height: watch::Sender::new(0),
+        }))
+    }
+
+    /// Remembers what an epoch began with, for a node that has not the block that says so.
+    pub(crate) async fn joined(&self, info: EpochInfo) {
+        self.change(info.epoch, |record| record.info = Some(info)).await;
+    }
+
+    /// Takes note of a final block's state, durably: `head` was executed, or is what the node begins with.
+    pub(crate) async fn see(&self, head: &Head, marshal: &Marshal) {
+        let height = Height::new(head.header.number);
+        let epoch = self.epoch(height);
+        let is_middle = self.0.epocher.midpoint(epoch) == Some(height);
+        if is_middle && self.record(epoch).await.is_none_or(|record| record.elected.is_none()) {
+            match self.info(epoch, marshal).await {
+                Some(info) => {
+                    let elected = elect(&info, head, self.0.chain_id);
+                    info!(%epoch, players = elected.players.len(), "elected who receives shares in two epochs");
+                    self.change(epoch, |record| record.elected = Some(elected)).await;
+                }
+                None => warn!(%epoch, "the beginning of the epoch is unknown, so is who was elected in it"),
+            }
+        }
+        self.0.height.send_replace(height.get());
+    }
+
+    fn epoch(&self, height: Height) -> Epoch {
+        use commonware_consensus::types::Epocher as _;
+        self.0.epocher.containing(height).expect("each height is in an epoch").epoch()
+    }
+
+    /// What an epoch began with.
+    async fn info(&self, epoch: Epoch, marshal: &Marshal) -> Option<EpochInfo> {
+        use commonware_consensus::types::Epocher as _;
+        let Some(before) = epoch.previous() else { return Some(self.0.genesis.clone()) };
+        if let Some(info) = self.record(epoch).await.and_then(|record| record.info) {
+            return Some(info);
+        }
+        let block = marshal.get_block(self.0.epocher.last(before)?).await?;
+        Block::epoch_info(block.inner()).cloned()
+    }
+
+    async fn record(&self, epoch: Epoch) -> Option<Record> {
+        let store = self.0.store.lock().await;
+        store.as_ref().and_then(|store| store.get(&U64::new(epoch.get())).cloned())
+    }
+
+    async fn change(&self, epoch: Epoch, change: impl FnOnce(&mut Record)) {
+        let mut store = self.0.store.lock().await;
+        let mut records = store.take().expect("an earlier write failed, which stopped the node");
+        records.retain(|kept, _| u64::from(kept) + EPOCHS_KEPT > epoch.get());
+        let written = records.upsert_sync(U64::new(epoch.get()), change).await;
+        *store = Some(written.expect("the store of elections can be written: is the disk full?"));
+    }
+
+    /// What the middle of `epoch` decided; waits until it has come. None if this node joined later than that.
+    async fn elected(&self, epoch: Epoch) -> Option<Elected> {
+        let middle = self.0.epocher.midpoint(epoch)?.get();
+        let mut height = self.0.height.subscribe();
+        // The sender is ours.
+        let _ = height.wait_for(|height| *height >= middle).await;
+        self.record(epoch).await?.elected
+    }
+}
+
+impl<E: Context> ParticipantsProvider for Elections<E> {
+    type Directory = Addresses<PublicKey>;
+    type PublicKey = PublicKey;
+
+    /// Who receives shares in `epoch`, to sign in the next.
+    async fn participants(&mut self, epoch: Epoch) -> Set<PublicKey> {
+        let elected = match epoch.get().checked_sub(2) {
+            Some(decided) => self.elected(Epoch::new(decided)).await,
+            None => None,
+        };
+        // A guess of a node that joined too late to know. It may then refuse the last block of the epoch, which is
+        // final without it.
+        elected.map_or_else(|| self.0.genesis.next_players.clone(), |elected| elected.players)
+    }
+
+    async fn directory(&mut self, epoch: Epoch, peers: Set<PublicKey>) -> Addresses<PublicKey> {
+        let decided = match epoch.previous() {
+            Some(decided) => self.elected(decided).await,
+            None => None,
+        };
+        let known = decided.map(|elected| elected.directory);
+        let known = known.unwrap_or_else(|| self.0.genesis.directory.clone().into_inner());
+        let nowhere = Address::Symmetric(([0, 0, 0, 0], 0).into());
+        let peers: BTreeSet<PublicKey> = peers.into_iter().collect();
+        let address = |peer: PublicKey| {
+            let address = known.get_value(&peer).unwrap_or(&nowhere).clone();
+            (peer, address)
+        };
+        peers.into_iter().map(address).collect()
+    }
+}
