@@ -110,7 +110,8 @@ impl Shared {
                 return Ok(());
             }
             if let Mode::Flip(at) = self.pass(done, opened) {
-                let inside = at.checked_sub(done).and_then(|at| buffer[..n].get_mut(usize::try_from(at).unwrap()));
+                let inside =
+                    at.checked_sub(done).and_then(|at| buffer[..n].get_mut(usize::try_from(at).unwrap()));
                 if let Some(byte) = inside {
                     *byte ^= 1;
                     self.flips.fetch_add(1, SeqCst);
@@ -124,7 +125,8 @@ impl Shared {
 
     /// Waits for as long as a connection of which so much has passed may not go on.
     fn pass(&self, done: u64, opened: u64) -> Mode {
-        let waits = |(mode, set): &(Mode, u64)| matches!(mode, Mode::Stall(most) if done >= *most && opened >= *set);
+        let waits =
+            |(mode, set): &(Mode, u64)| matches!(mode, Mode::Stall(most) if done >= *most && opened >= *set);
         let mut mode = self.mode.lock().unwrap();
         if waits(&mode) {
             self.stalled.fetch_add(1, SeqCst);
