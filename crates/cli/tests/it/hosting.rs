@@ -168,9 +168,9 @@ impl Member {
     }
 }
 
-/// 34 MB of weights: nine pieces.
+/// 17 MB of weights: five pieces, one more than there are connections.
 fn large(seed: i8) -> Bundle {
-    bundle_with_rows(seed, 8_500_000)
+    bundle_with_rows(seed, 4_300_000)
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_pushed_model_outlives_hosts_that_die_lie_and_are_damaged() {
     let mut network = Network::start(&["1GB"; 5]);
     // The author is the farthest, so that it is none of the three that should hold the model.
     let (id, bundle) = (1..)
-        .map(|seed| large(seed))
+        .map(large)
         .map(|bundle| (bundle.model_id(), bundle))
         .find(|(id, _)| network.ranked(id)[4] == 0)
         .unwrap();
@@ -322,6 +322,7 @@ fn what_does_not_fit_is_refused_with_a_reason() {
     );
     assert!(network.is_announced(&first, 1) && !network.is_announced(&second, 1));
     assert!(host.log().contains("raise the quota"), "{}", host.log());
+    assert_eq!(host.process.banner["hosting"]["quota_bytes"], 60_000);
     let taken = network.model(&host.home, &["push", "first"]);
     assert_eq!(taken.json()["error"]["code"], "model_not_found", "it has no name there: {taken:?}");
     let case = |home: &Home, args: &[&str], status, code: &str| {

@@ -57,7 +57,7 @@ impl Proxy {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&accepting);
-                thread::spawn(move || shared.serve(stream));
+                thread::spawn(move || shared.serve(&stream));
             }
         });
         Self { address, shared }
@@ -90,14 +90,14 @@ impl Proxy {
 
 impl Shared {
     /// Carries one connection; whatever breaks ends it, as on any network.
-    fn serve(&self, client: TcpStream) {
+    fn serve(&self, client: &TcpStream) {
         let Ok(server) = TcpStream::connect(self.upstream) else { return };
         let (Ok(mut requests), Ok(mut to_server)) = (client.try_clone(), server.try_clone()) else { return };
         thread::spawn(move || {
             let _ended = std::io::copy(&mut requests, &mut to_server);
             let _ended = to_server.shutdown(Shutdown::Write);
         });
-        let _ended = self.answers(server, &client);
+        let _ended = self.answers(server, client);
         let _ended = client.shutdown(Shutdown::Both);
     }
 
