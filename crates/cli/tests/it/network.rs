@@ -214,3 +214,73 @@ fn a_provider_that_is_killed_loses_no_receipt_and_uses_no_sequence_twice() {
     }
     provider.stop();
 }
+
+/// Everything in one process: the chain, the server, and the receipts that get from one into the other.
+#[test]
+fn up_anchors_on_its_own_chain_and_goes_on_after_a_restart() {
+    let home = Home::with_mlp();
+    let args = ["up", "--json", "--listen", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--anchor-interval", "50"];
+    for sequence in 0..2 {
+        let up = Running::start(&home, &args);
+        let (_, _, id) = ask(&up);
+        let receipt = anchored(&home, &up, &id);
+        assert_eq!(receipt.claims().sequence, Some(sequence));
+        assert_eq!(up.text("/provider/node"), receipt.executor().to_string());
+        home.write("r.cose", &receipt.encode());
+        // The key as the banner shows it, with 0x in front.
+        let done = home.run(&["verify", "r.cose", "--network-key", &up.text("/chain/network_key")]);
+        done.line("PASS", "anchored");
+        up.stop();
+    }
+    // On another chain the same receipts are anchored again.
+    let up = Running::start(&home, &[&args[..], &["--fresh"]].concat());
+    let receipt = Receipt::decode(&home.read("r.cose")).unwrap();
+    let again = anchored(&home, &up, &receipt.id().to_string());
+    home.write("again.cose", &again.encode());
+    home.run(&["verify", "again.cose", "--network-key", &up.text("/chain/network_key")])
+        .line("PASS", "anchored");
+    home.run(&["verify", "r.cose", "--network-key", &up.text("/chain/network_key")]).line("FAIL", "final");
+    up.stop();
+}
+
+#[test]
+fn localnet_has_providers_that_end_with_it() {
+    let home = Home::new();
+    let args = ["localnet", "--json", "--validators", "1", "--providers", "2", "--rpc-port", "0"];
+    let net = Running::start(&home, &[&args[..], &["--gateway-port", "0"]].concat());
+    let urls: Vec<String> = (0..2).map(|index| net.text(&format!("/providers/{index}/url"))).collect();
+    assert_ne!(urls[0], urls[1]);
+    for url in &urls {
+        assert_eq!(ureq::get(&format!("{url}/v2/health/ready")).call().unwrap().status(), 200);
+    }
+    net.stop();
+    for url in &urls {
+        assert!(ureq::get(&format!("{url}/v2/health/ready")).call().is_err(), "{url} is gone");
+    }
+}
+
+#[test]
+fn who_cannot_take_part_is_told_why() {
+    let home = Home::new();
+    let net = network(&home);
+    let rpc = net.0.as_ref().unwrap().text("/endpoints/0");
+    let case = |data: &str, key: &str, status: i32, code: &str| {
+        let args = ["up", "--listen", "127.0.0.1:0", "--data", data, "--chain", &rpc, "--operator-key", key];
+        let done = home.run(&args);
+        assert_eq!(done.status, status, "{code}: {done:?}");
+        assert!(done.stderr.contains(&format!("error[{code}]")), "{code}: {done:?}");
+    };
+    home.write("poor.key", "11".repeat(32).as_bytes());
+    home.write("none.key", b"not a key");
+    home.write("other.key", dev_provider(1).key.to_string().as_bytes());
+    case("data", "missing.key", 2, "file_not_found");
+    case("data", "none.key", 2, "bad_key");
+    case("data", "poor.key", 2, "operator_poor");
+    let provider = net.provider(&home, "1000");
+    provider.stop();
+    case("data", "other.key", 2, "not_operator");
+    let gone =
+        ["up", "--listen", "127.0.0.1:0", "--chain", "http://127.0.0.1:1", "--operator-key", "other.key"];
+    let done = home.run(&gone);
+    assert!(done.status == 3 && done.stderr.contains("error[rpc_unreachable]"), "{done:?}");
+}
