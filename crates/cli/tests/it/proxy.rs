@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-/// How answers pass.
+/// How answers pass, on connections that are opened afterwards; those that are open already are not touched, or the hosts
+/// that look after each other would notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// As they are.
@@ -30,7 +31,8 @@ pub(crate) struct Proxy {
 
 struct Shared {
     upstream: SocketAddr,
-    mode: Mutex<Mode>,
+    /// The mode, and how often it was set.
+    mode: Mutex<(Mode, u64)>,
     changed: Condvar,
     /// Bytes of answers that passed, and flips.
     passed: AtomicU64,
@@ -45,7 +47,7 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             upstream,
-            mode: Mutex::new(Mode::Pass),
+            mode: Mutex::new((Mode::Pass, 0)),
             changed: Condvar::new(),
             passed: AtomicU64::new(0),
             flips: AtomicU64::new(0),
@@ -55,15 +57,21 @@ impl Proxy {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&accepting);
-                thread::spawn(move || shared.serve(stream));
+                thread::spawn(move || shared.serve(&stream));
             }
         });
         Self { address, shared }
     }
 
     pub(crate) fn set(&self, mode: Mode) {
-        *self.shared.mode.lock().unwrap() = mode;
+        let mut set = self.shared.mode.lock().unwrap();
+        *set = (mode, set.1 + 1);
         self.shared.changed.notify_all();
+    }
+
+    /// What happened so far, for a test that fails.
+    pub(crate) fn story(&self) -> String {
+        format!("{} bytes, {} flips, {} stalled", self.passed(), self.flips(), self.stalled())
     }
 
     /// Connections that wait for another mode.
@@ -82,25 +90,26 @@ impl Proxy {
 
 impl Shared {
     /// Carries one connection; whatever breaks ends it, as on any network.
-    fn serve(&self, client: TcpStream) {
+    fn serve(&self, client: &TcpStream) {
         let Ok(server) = TcpStream::connect(self.upstream) else { return };
         let (Ok(mut requests), Ok(mut to_server)) = (client.try_clone(), server.try_clone()) else { return };
         thread::spawn(move || {
             let _ended = std::io::copy(&mut requests, &mut to_server);
             let _ended = to_server.shutdown(Shutdown::Write);
         });
-        let _ended = self.answers(server, &client);
+        let _ended = self.answers(server, client);
         let _ended = client.shutdown(Shutdown::Both);
     }
 
     fn answers(&self, mut server: TcpStream, mut client: &TcpStream) -> std::io::Result<()> {
         let (mut buffer, mut done) = (vec![0; 16 << 10], 0_u64);
+        let opened = self.mode.lock().unwrap().1;
         loop {
             let n = server.read(&mut buffer)?;
             if n == 0 {
                 return Ok(());
             }
-            if let Mode::Flip(at) = self.pass(done) {
+            if let Mode::Flip(at) = self.pass(done, opened) {
                 let inside =
                     at.checked_sub(done).and_then(|at| buffer[..n].get_mut(usize::try_from(at).unwrap()));
                 if let Some(byte) = inside {
@@ -115,8 +124,9 @@ impl Shared {
     }
 
     /// Waits for as long as a connection of which so much has passed may not go on.
-    fn pass(&self, done: u64) -> Mode {
-        let waits = |mode: &Mode| matches!(mode, Mode::Stall(most) if done >= *most);
+    fn pass(&self, done: u64, opened: u64) -> Mode {
+        let waits =
+            |(mode, set): &(Mode, u64)| matches!(mode, Mode::Stall(most) if done >= *most && opened >= *set);
         let mut mode = self.mode.lock().unwrap();
         if waits(&mode) {
             self.stalled.fetch_add(1, SeqCst);
@@ -125,6 +135,6 @@ impl Shared {
             }
             self.stalled.fetch_sub(1, SeqCst);
         }
-        *mode
+        if opened >= mode.1 { mode.0 } else { Mode::Pass }
     }
 }
