@@ -111,6 +111,23 @@ mod tests {
         }
     }
 
+    /// What the guides tell users to type is understood.
+    #[test]
+    fn commands_of_the_guides_exist() {
+        for guide in ["README.md", "docs/hosting.md"] {
+            let path = format!("{}/../../{guide}", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).unwrap();
+            let commands: Vec<&str> = text.lines().filter(|line| line.starts_with("$ veracity ")).collect();
+            assert!(!commands.is_empty(), "{guide}");
+            for command in commands {
+                let words = command.trim_start_matches("$ ").split_whitespace();
+                if let Err(error) = Cli::try_parse_from(words) {
+                    panic!("{guide}: {command}: {error}");
+                }
+            }
+        }
+    }
+
     /// Set `UPDATE_DOCS=1` to write the page.
     #[test]
     fn the_reference_is_fresh() {

@@ -1,8 +1,9 @@
 //! Hosting in `veracity up`: what is offered to other nodes, and the thread that keeps it as the network needs it.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use clap::Args;
+use serde::Serialize;
 use veracity_client::{Account, Chain};
 use veracity_gateway::Gateway;
 use veracity_hosting::{
@@ -11,7 +12,7 @@ use veracity_hosting::{
 use veracity_provider::{ChainRegistry, HostLoop};
 use veracity_store::{HostedError, Store};
 
-use crate::{chain, data, error::Failure};
+use crate::{chain, data, error::Failure, words};
 
 /// How long a stop waits for the thread; cutting it off loses nothing.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -77,6 +78,15 @@ impl Host {
         Ok(Self { hosting, args })
     }
 
+    /// What there is to say.
+    pub(crate) fn banner(&self) -> Banner {
+        Banner {
+            offered: self.hosting.offered().len(),
+            used_bytes: self.hosting.used_bytes(),
+            quota_bytes: self.args.host_quota.0,
+        }
+    }
+
     /// The gateway with the routes by which other nodes fetch. What it runs is not evicted meanwhile.
     pub(crate) fn beside(&self, gateway: Gateway) -> Gateway {
         let hosting = Arc::clone(&self.hosting);
@@ -98,6 +108,25 @@ impl Host {
         let ticks = HostLoop::start(maintainer, registry, interval);
         let no_thread = |e| Failure::outside("threads", e, "try again when the machine is less busy");
         Ok(Hosted(ticks.map_err(no_thread)?))
+    }
+}
+
+/// What there is to say about a host.
+#[derive(Debug, Serialize)]
+pub(crate) struct Banner {
+    /// Models that other nodes can fetch here.
+    offered: usize,
+    /// Disk that models of others take, and may take.
+    used_bytes: u64,
+    quota_bytes: u64,
+}
+
+impl fmt::Display for Banner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { offered, used_bytes, quota_bytes } = self;
+        let (used, quota) = (words::size(*used_bytes), words::size(*quota_bytes));
+        let offered = words::count(*offered as u64, "model");
+        write!(f, "  hosting    {offered} for other nodes; models of others take {used} of {quota}")
     }
 }
 

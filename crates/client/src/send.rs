@@ -112,6 +112,15 @@ impl Chain {
         self.transact(account, to, Bytes::new(), amount)
     }
 
+    /// Whether the node has a transaction that is in no block yet.
+    ///
+    /// # Errors
+    /// As [`Rpc::call`](crate::Rpc::call).
+    pub fn is_waiting(&self, hash: B256) -> Result<bool, ClientError> {
+        let found: Value = self.rpc().call("eth_getTransactionByHash", json!([hash]))?;
+        Ok(!found.is_null() && found["blockNumber"].is_null())
+    }
+
     /// Gives the node a transaction with the account's next nonce.
     fn submit(&self, account: &Account, transaction: &TxEip1559) -> Result<B256, ClientError> {
         let _turn = account.turn();

@@ -229,7 +229,10 @@ impl Run<'_> {
             for _ in 0..n_connections {
                 scope.spawn(|| {
                     // One host after the other, until nothing is left to do or nobody to ask.
-                    while let Some(place) = lock(&hosts).pop_front() {
+                    loop {
+                        // By itself, so that the lock is not held while the host is asked.
+                        let next = lock(&hosts).pop_front();
+                        let Some(place) = next else { return };
                         match self.ask(place, partial, name, &queue) {
                             Asked::HostDropped => {}
                             Asked::NothingLeft => return,

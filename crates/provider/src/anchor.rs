@@ -42,6 +42,8 @@ pub struct Anchorer {
     known: Option<u64>,
     /// Batches without evidence.
     missing: BTreeSet<u64>,
+    /// A transaction that was sent and did not come into a block for a long time.
+    sent: Option<B256>,
 }
 
 impl fmt::Debug for Anchorer {
@@ -66,7 +68,7 @@ impl Anchorer {
     #[must_use]
     pub fn new(parts: AnchorerParts) -> Self {
         let executor = B256::from(*parts.executor.as_bytes());
-        Self { parts, executor, known: None, missing: BTreeSet::new() }
+        Self { parts, executor, known: None, missing: BTreeSet::new(), sent: None }
     }
 
     /// Anchors what was issued and is not anchored, and keeps evidence of what is final. Blocks for as long as that takes.
@@ -84,7 +86,12 @@ impl Anchorer {
         self.look()?;
         if next < issued {
             self.check_node()?;
-            self.anchor(next, issued, &mut tick)?;
+            self.check_sent()?;
+            let anchored = self.anchor(next, issued, &mut tick);
+            if let Err(AnchorError::Client(ClientError::NotFinal { hash, .. })) = &anchored {
+                self.sent = Some(*hash);
+            }
+            anchored?;
             self.look()?;
         }
         self.prove(&mut tick)?;
@@ -121,6 +128,17 @@ impl Anchorer {
         match stake.is_bonded(executor, RoleSet::WORKER)? {
             true => Ok(()),
             false => Err(AnchorError::NotBonded { executor }),
+        }
+    }
+
+    /// While the network makes no blocks, one transaction waits and not one for each tick.
+    fn check_sent(&mut self) -> Result<(), AnchorError> {
+        match self.sent {
+            Some(hash) if self.parts.chain.is_waiting(hash)? => Err(AnchorError::Waiting { hash }),
+            _ => {
+                self.sent = None;
+                Ok(())
+            }
         }
     }
 

@@ -54,6 +54,14 @@ pub enum AnchorError {
         /// The batch.
         batch: u64,
     },
+    /// What was sent is in no block yet.
+    #[error(
+        "transaction {hash} waits for a block: check with `veracity status` that the network makes blocks"
+    )]
+    Waiting {
+        /// The transaction.
+        hash: B256,
+    },
     /// A batch was anchored meanwhile, again and again.
     #[error(
         "another process anchors receipts of this executor at the same time: run one for each executor key"

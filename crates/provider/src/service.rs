@@ -2,18 +2,24 @@
 
 use std::{
     fmt, io,
-    sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel},
-    thread::JoinHandle,
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     time::Duration,
 };
 
+/// How long a tick that is under way is waited for at the end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Something that is done at an interval on a thread of its own, until this is dropped.
+///
+/// The tick that is under way then is waited for, but not for ever: it must be one that may be cut off at any point, as the
+/// end of the process would.
 #[derive(Debug)]
 pub struct Service {
     name: &'static str,
     /// Closed to stop.
     stop: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// Closed by the thread when it ends.
+    ended: Receiver<()>,
 }
 
 impl Service {
@@ -25,10 +31,13 @@ impl Service {
     pub fn start<E: fmt::Display>(
         name: &'static str,
         interval: Duration,
-        mut tick: impl FnMut() -> Result<(), E> + Send + 'static,
+        tick: impl FnMut() -> Result<(), E> + Send + 'static,
     ) -> io::Result<Self> {
         let (stop, stopped) = sync_channel::<()>(0);
+        let (ending, ended) = sync_channel::<()>(0);
         let run = move || {
+            // The thread has ended when nothing of `tick` is left.
+            let (_ending, mut tick) = (ending, tick);
             let mut last = None;
             loop {
                 let failed = tick().err().map(|error| error.to_string());
@@ -45,17 +54,16 @@ impl Service {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        Ok(Self { name, stop: Some(stop), thread: Some(thread) })
+        std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        Ok(Self { name, stop: Some(stop), ended })
     }
 }
 
-/// Waits until a tick that is under way has ended.
 impl Drop for Service {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!(service = self.name, "service.stop: it had panicked");
+        if self.ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            tracing::info!(service = self.name, "service.stop: what is under way is cut off");
         }
     }
 }
@@ -70,6 +78,18 @@ mod tests {
 
     use super::*;
 
+    /// A tick that hangs does not keep the process from ending.
+    #[test]
+    fn a_tick_that_hangs_is_left_behind() {
+        let (sender, receiver) = channel::<()>();
+        let tick = move || -> Result<(), &str> {
+            let _never = receiver.recv();
+            Ok(())
+        };
+        drop(Service::start("hanging", Duration::ZERO, tick).unwrap());
+        drop(sender);
+    }
+
     #[test]
     fn it_goes_on_after_failures_and_ends_when_dropped() {
         let (sender, receiver) = channel();
@@ -78,12 +98,16 @@ mod tests {
         let tick = move || {
             let n = shared.fetch_add(1, Ordering::Relaxed);
             let _gone_at_the_end = sender.send(n);
-            if n % 2 == 0 { Err("no") } else { Ok(()) }
+            if n.is_multiple_of(2) { Err("no") } else { Ok(()) }
         };
         let service = Service::start("test", Duration::from_millis(1), tick).unwrap();
         assert_eq!(receiver.iter().take(4).collect::<Vec<_>>(), [0, 1, 2, 3]);
         drop(service);
         let ended = count.load(Ordering::Relaxed);
-        assert_eq!(receiver.iter().count() as u32 + 4, ended, "the thread is gone, and with it the sender");
+        assert_eq!(
+            receiver.iter().count() + 4,
+            usize::try_from(ended).unwrap(),
+            "the thread is gone, and with it the sender"
+        );
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     commands::verify::network_key,
     data,
     error::Failure,
-    hosting::{Host, HostArgs, Hosted},
+    hosting::{self, Host, HostArgs, Hosted},
     output::Output,
     provider::{self, Joining, Provider, Role},
     runner::EngineArgs,
@@ -101,6 +101,7 @@ struct Banner {
     models: Vec<String>,
     writable: bool,
     provider: Option<provider::Banner>,
+    hosting: Option<hosting::Banner>,
     chain: Option<chain::Banner>,
 }
 
@@ -129,6 +130,7 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
         models: names.into_iter().map(|(name, _)| name.to_string()).collect(),
         writable,
         provider: part.as_ref().map(|(provider, _)| provider.banner.clone()),
+        hosting: part.as_ref().and_then(|(_, hosted)| hosted.as_ref()).map(|_| host.banner()),
         chain: chain.as_ref().zip(rpc).map(|(chain, rpc)| chain::Banner::new(chain.network(), &rpc)),
     });
     let ended = match &chain {
@@ -218,7 +220,7 @@ fn start_chain(args: &UpArgs, folder: &Path, node: &Node) -> Result<ChainNode, F
 
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, executor, data, models, writable, provider, chain } = self;
+        let Self { url, executor, data, models, writable, provider, hosting, chain } = self;
         let changes = if *writable { "can be changed" } else { "cannot be changed" };
         writeln!(f, "Veracity {} serves {url}", env!("CARGO_PKG_VERSION"))?;
         writeln!(f, "  data       {data} ({changes} over HTTP)")?;
@@ -231,6 +233,9 @@ impl fmt::Display for Banner {
         writeln!(f, "  try        curl {url}/v2/models/{model}")?;
         if let Some(provider) = provider {
             writeln!(f, "{provider}")?;
+        }
+        if let Some(hosting) = hosting {
+            writeln!(f, "{hosting}")?;
         }
         if let Some(chain) = chain {
             writeln!(f)?;

@@ -27,7 +27,7 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    fn new(output: &Output) -> Self {
+    pub(crate) fn new(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("output is UTF-8");
         // No status means death by a signal, which nothing here expects.
         let status = output.status.code().expect("no signal ended it");

@@ -3,10 +3,17 @@
 mod anchoring;
 mod commands;
 mod demo;
+#[path = "../../../store/tests/it/fixture.rs"]
+mod fixture;
 mod home;
+#[cfg(unix)]
+mod hosting;
+mod joining;
 mod journey;
 mod kills;
 mod localnet;
 mod network;
+#[cfg(unix)]
+mod proxy;
 mod refusals;
 mod server;

@@ -33,7 +33,8 @@ impl Network {
         let (at, founder) = (Folder::new(&folder.path().join("0")), &created.founders[0]);
         let rpc = (Ipv4Addr::LOCALHOST, 0).into();
         let beneficiary = founder.operator.address;
-        let config = NodeConfig { listen: founder.listen, rpc, beneficiary, allow_private: true };
+        let config =
+            NodeConfig { listen: founder.listen, rpc, beneficiary, allow_private: true, join: false };
         at.found(&created.network, founder, &config).unwrap();
         let options = NodeOptions {
             folder: at,

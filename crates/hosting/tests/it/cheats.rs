@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{TcpListener, TcpStream},
-    sync::Arc,
+    sync::{Arc, Condvar, Mutex},
     thread,
     time::Duration,
 };
@@ -13,7 +13,7 @@ use veracity_hosting::{Client, Fault, FetchConfig, FetchError, NodeId, Source};
 use veracity_store::{PartName, Store};
 
 use crate::{
-    fixture::{bundle, wide_bundle},
+    fixture::{bundle, bundle_with_rows, wide_bundle},
     network::{Node, Watch, client, config, fetch_from},
 };
 
@@ -325,4 +325,32 @@ fn an_empty_part_with_another_hash_is_refused() {
     let store = Store::open(dir.path()).unwrap();
     let error = fetch_from(&client(), &store, &model, &[source], &Watch::default()).unwrap_err();
     assert!(matches!(error, FetchError::Invalid { .. }) && error.is_final(), "{error}");
+}
+
+/// Each of two hosts keeps its part of the weights back until the other one was asked too.
+#[test]
+fn hosts_are_asked_at_the_same_time() {
+    let model = bundle_with_rows(1, 2_200_000);
+    let asked = Arc::new((Mutex::new(0), Condvar::new()));
+    let patient = || {
+        let (dir, store) = prepared(&[&model]);
+        let asked = Arc::clone(&asked);
+        let cheat: Cheat = Arc::new(move |answer, stream| {
+            if answer.body.len() > 1 << 20 {
+                let (count, changed) = &*asked;
+                *count.lock().unwrap() += 1;
+                changed.notify_all();
+                drop(changed.wait_while(count.lock().unwrap(), |count| *count < 2).unwrap());
+            }
+            send_whole(stream, &answer.body)
+        });
+        (dir, host(store, model.model_id(), cheat))
+    };
+    let hosts = [patient(), patient()];
+    let sources: Vec<Source> = hosts.iter().map(|(_, source)| source.clone()).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let client = Client::new(FetchConfig { connections_per_host: 1, ..config() }).unwrap();
+    fetch_from(&client, &store, &model, &sources, &Watch::default()).unwrap();
+    assert_eq!(store.get(&model.model_id()).unwrap().weights, model.weights);
 }

@@ -62,7 +62,7 @@ fn the_next_process_goes_on_wherever_one_ended() {
     let mut provider = Provider::new(3, &network.key());
     provider.register(chain, &operator, RoleSet::WORKER);
     let receipts: Vec<_> = (0..4).map(|_| provider.issue()).collect();
-    let mut reopen = |provider: &mut Provider| {
+    let reopen = |provider: &mut Provider| {
         let empty = Provider::new(9, &network.key());
         let Provider { folder, .. } = std::mem::replace(provider, empty);
         *provider = Provider::open(3, &network.key(), folder);

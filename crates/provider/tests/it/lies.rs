@@ -1,11 +1,13 @@
 //! What a node says is kept only if the network key confirms it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use veracity_client::{Chain, ClientError, RoleSet};
 use veracity_light::NetworkKey;
 use veracity_provider::AnchorError;
 
-use crate::support::{Network, Provider, assert_verifies, liar, settle};
+use crate::support::{Network, Provider, assert_verifies, liar, liar_with, settle};
 
 /// A provider with one anchored receipt and no evidence of it yet.
 fn scene(network: &Network) -> Provider {
@@ -92,4 +94,35 @@ fn a_node_that_is_away_is_waited_for() {
     drop(network);
     let error = anchorer.tick().unwrap_err();
     assert!(matches!(error, AnchorError::Client(ClientError::Unreachable { .. })), "{error}");
+}
+
+/// While the network makes no blocks, one transaction waits, and it is not sent again until the node has forgotten it.
+#[test]
+fn a_network_that_stands_still_is_sent_one_transaction() {
+    let network = Network::start();
+    let (provider, operator) = (Provider::new(2, &network.key()), network.account(0));
+    provider.register(&network.chain, &operator, RoleSet::WORKER);
+    provider.issue();
+    let still = |known: Value| {
+        let constants = vec![
+            ("eth_sendRawTransaction", json!(provider.id())),
+            ("eth_getTransactionReceipt", Value::Null),
+            ("eth_getTransactionByHash", known),
+        ];
+        liar_with(&network.chain, constants, |_, answer| answer).with_patience(Duration::from_millis(50))
+    };
+    for (known, again) in [(json!({ "blockNumber": null }), false), (Value::Null, true)] {
+        let mut anchorer = provider.anchorer(&still(known), &operator, network.key());
+        let first = anchorer.tick().unwrap_err();
+        assert!(matches!(first, AnchorError::Client(ClientError::NotFinal { .. })), "{first}");
+        let second = anchorer.tick().unwrap_err();
+        let sent_again = matches!(second, AnchorError::Client(ClientError::NotFinal { .. }));
+        assert_eq!(sent_again, again, "{second}");
+        assert!(again || matches!(second, AnchorError::Waiting { .. }), "{second}");
+    }
+    assert_eq!(chain_next(&network, &provider), 0);
+}
+
+fn chain_next(network: &Network, provider: &Provider) -> u64 {
+    network.chain.receipts().next_sequence(provider.id()).unwrap()
 }

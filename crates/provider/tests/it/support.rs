@@ -43,7 +43,8 @@ impl Network {
         let (at, founder) = (Folder::new(&folder.path().join("0")), &created.founders[0]);
         let rpc = (Ipv4Addr::LOCALHOST, 0).into();
         let beneficiary = founder.operator.address;
-        let config = NodeConfig { listen: founder.listen, rpc, beneficiary, allow_private: true };
+        let config =
+            NodeConfig { listen: founder.listen, rpc, beneficiary, allow_private: true, join: false };
         at.found(&created.network, founder, &config).unwrap();
         let options = NodeOptions {
             folder: at,
@@ -171,6 +172,15 @@ pub(crate) fn assert_verifies(receipt: &Receipt, key: NetworkKey) {
 
 /// A node that hands on what another one says, but for the answers that `lie` gives for a method.
 pub(crate) fn liar(chain: &Chain, lie: impl Fn(&str, Value) -> Value + Send + 'static) -> Chain {
+    liar_with(chain, vec![], lie)
+}
+
+/// As [`liar`], with methods that are not handed on but answered always alike.
+pub(crate) fn liar_with(
+    chain: &Chain,
+    constants: Vec<(&'static str, Value)>,
+    lie: impl Fn(&str, Value) -> Value + Send + 'static,
+) -> Chain {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let rpc: Rpc = chain.rpc().clone();
@@ -187,7 +197,9 @@ pub(crate) fn liar(chain: &Chain, lie: impl Fn(&str, Value) -> Value + Send + 's
             stream.read_exact(&mut body).unwrap();
             let request: Value = serde_json::from_slice(&body).unwrap();
             let method = request["method"].as_str().unwrap();
-            let body = match rpc.call::<Value>(method, &request["params"]) {
+            let constant = constants.iter().find(|(name, _)| *name == method).map(|(_, value)| value.clone());
+            let answer = constant.map_or_else(|| rpc.call::<Value>(method, &request["params"]), Ok);
+            let body = match answer {
                 Ok(result) => json!({ "result": lie(method, result) }),
                 Err(ClientError::Node { code, message, .. }) => {
                     json!({ "error": { "code": code, "message": message } })

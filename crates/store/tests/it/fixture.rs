@@ -8,6 +8,7 @@ use veracity_ops::{DType, MatMul, Op, Quantised, Requant};
 
 /// Inputs `x` `[batch, 4]` of f32 and `ids` `[batch, n]` of i64 in `0..=999`; outputs `y` `[batch, 3]` of f32 and
 /// `copy` `[batch, n]` of i64. Each seed gives another model.
+#[allow(dead_code, reason = "not every binary needs the model alone")]
 pub(crate) fn tiny_model(seed: i8) -> Model {
     model(seed, 3)
 }
@@ -57,6 +58,7 @@ fn model(seed: i8, rows: u32) -> Model {
 }
 
 /// The model of this seed, bundled.
+#[allow(dead_code, reason = "not every binary needs a small one")]
 pub(crate) fn bundle(seed: i8) -> Bundle {
     bundled(seed, &tiny_model(seed))
 }

@@ -209,11 +209,14 @@ fn case<'a>(stage: &Stage, asked: &'a Asked, model: &'a LoadedModel, key: &'a Ne
 
 /// Shortens hashes and wraps lines, so that they fit 80 columns.
 fn fit(text: &str) -> String {
-    let shorten = |word: &str| match word.len() {
-        64.. if word.bytes().take(64).all(|b| b.is_ascii_hexdigit()) => {
-            format!("{}..{}", &word[..8], &word[64..])
+    let shorten = |word: &str| {
+        let digits = word.strip_prefix("0x").unwrap_or(word);
+        match digits.len() {
+            64.. if digits.bytes().take(64).all(|b| b.is_ascii_hexdigit()) => {
+                format!("{}..{}", &digits[..8], &digits[64..])
+            }
+            _ => word.to_owned(),
         }
-        _ => word.to_owned(),
     };
     let line = |line: &str| wrap(&line.split(' ').map(shorten).collect::<Vec<_>>().join(" "));
     text.lines().map(line).collect::<Vec<_>>().join("\n")
@@ -300,8 +303,8 @@ mod tests {
     fn hashes_are_shortened_and_nothing_else() {
         let hash = "0123456789abcdef".repeat(4);
         assert_eq!(
-            fit(&format!("PASS  model  {hash}\nshort {hash}, x")),
-            "PASS  model  01234567..\nshort 01234567.., x"
+            fit(&format!("PASS  model  {hash}\nshort {hash}, 0x{hash}: x")),
+            "PASS  model  01234567..\nshort 01234567.., 01234567..: x"
         );
         assert_eq!(fit("no hash here"), "no hash here");
     }
