@@ -58,7 +58,10 @@ pub enum NodeError {
     #[error(transparent)]
     Serve(#[from] ServeError),
     /// The validator stopped before the node could serve.
-    #[error("the node stopped while it started: {0}")]
+    #[error(
+        "the node stopped while it started: {0}. If the disk is full, make room; if a file is damaged, restore the whole \
+         folder from a backup, or remove consensus and index.redb from it and join the network again"
+    )]
     Stopped(Stopped),
 }
 

@@ -1,5 +1,6 @@
 //! Nodes on real disks and sockets.
 
+mod damage;
 mod refusals;
 mod support;
 

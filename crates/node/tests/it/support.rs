@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     num::NonZeroUsize,
+    path::PathBuf,
     time::{Duration, SystemTime},
 };
 
@@ -15,7 +16,7 @@ use alloy_sol_types::SolCall as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use veracity_chain::{Parameter, Role, STAKE};
-use veracity_node::{Created, DevAccount, DevPlan, Folder, Node, NodeConfig, NodeOptions};
+use veracity_node::{Created, DevAccount, DevPlan, Folder, Node, NodeConfig, NodeError, NodeOptions};
 use veracity_validator::Identity;
 
 alloy_sol_types::sol! {
@@ -69,17 +70,27 @@ impl Net {
     }
 
     pub(crate) async fn start(&mut self, node: usize) {
-        let folder = Folder::new(&self.folder.path().join(node.to_string()));
+        self.nodes[node] = Some(self.try_start(node).await.expect("it starts"));
+    }
+
+    /// How a node starts, or why it does not.
+    pub(crate) async fn try_start(&self, node: usize) -> Result<Node, NodeError> {
+        let folder = Folder::new(&self.at(node));
+        let config = folder.config().expect("it was made");
         let options = NodeOptions {
-            folder: folder.clone(),
-            listen: folder.config().expect("it was made").listen,
+            folder,
+            listen: config.listen,
             rpc: veracity_rpc::Config::new((Ipv4Addr::LOCALHOST, 0).into()),
-            beneficiary: folder.config().expect("it was made").beneficiary,
+            beneficiary: config.beneficiary,
             threads: NonZeroUsize::new(2).expect("not zero"),
             allow_private: true,
         };
-        let started = tokio::time::timeout(TIMEOUT, Node::start(options)).await.expect("it starts in time");
-        self.nodes[node] = Some(started.expect("it starts"));
+        tokio::time::timeout(TIMEOUT, Node::start(options)).await.expect("it starts in time, or not")
+    }
+
+    /// The folder of a node.
+    pub(crate) fn at(&self, node: usize) -> PathBuf {
+        self.folder.path().join(node.to_string())
     }
 
     pub(crate) async fn stop(&mut self, node: usize) {
