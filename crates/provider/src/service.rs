@@ -104,6 +104,10 @@ mod tests {
         assert_eq!(receiver.iter().take(4).collect::<Vec<_>>(), [0, 1, 2, 3]);
         drop(service);
         let ended = count.load(Ordering::Relaxed);
-        assert_eq!(receiver.iter().count() + 4, usize::try_from(ended).unwrap(), "the thread is gone, and with it the sender");
+        assert_eq!(
+            receiver.iter().count() + 4,
+            usize::try_from(ended).unwrap(),
+            "the thread is gone, and with it the sender"
+        );
     }
 }

@@ -55,6 +55,9 @@ struct Forward {
 /// Certificates that wait to be recorded; more are dropped, because later ones prove the same blocks.
 const CERTIFICATES_WAITING_MAX: usize = 256;
 
+/// Validators that a network with private addresses may come to have, if it does not begin with more.
+const LOCAL_VALIDATORS_MAX: usize = 16;
+
 impl Forward {
     fn new(events: Arc<dyn Events>) -> std::io::Result<Self> {
         let (certificates, waiting) = std::sync::mpsc::sync_channel(CERTIFICATES_WAITING_MAX);
@@ -283,8 +286,14 @@ fn peer_config(options: &Options) -> lookup::Config<Cups<Sake<PrivateKey>, ChaCh
     let handshake = Cups::new(handshake, cups::Version::V1);
     // Peers of another network are no peers.
     let namespace = [b"veracity-p2p-".as_slice(), options.genesis.hash().as_slice()].concat();
+    // Queues have room for all that this many peers may send at once: 2 GB for the most validators that there can be.
+    // Networks on one machine have few, and many nodes share its memory.
+    let validators_max = match options.allow_private {
+        true => options.epoch.validators().len().max(LOCAL_VALIDATORS_MAX),
+        false => usize::try_from(VALIDATORS_MAX.get()).unwrap_or(usize::MAX / 3),
+    };
     // Those of an epoch, of the next, and of the one after, and this node itself.
-    let peers_max = NZUsize!(3 * usize::try_from(VALIDATORS_MAX.get()).unwrap_or(usize::MAX / 3) + 1);
+    let peers_max = NZUsize!(3 * validators_max + 1);
     let config = if options.allow_private { lookup::Config::local } else { lookup::Config::recommended };
     config(handshake, &namespace, options.listen, peers_max, message_bytes_max(), NZUsize!(1024))
 }
