@@ -8,6 +8,7 @@ mod fixture;
 mod home;
 #[cfg(unix)]
 mod hosting;
+mod joining;
 mod journey;
 mod kills;
 mod localnet;
