@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{completions, demo, doctor, import, localnet, model, node, run, status, up, verify};
+use crate::commands::{
+    completions, demo, doctor, faucet, import, keys, localnet, model, network, node, run, status, up, verify,
+};
 
 const EXAMPLES: &str = "\
 First steps:
@@ -52,6 +54,9 @@ pub(crate) enum Command {
     Localnet(localnet::LocalnetArgs),
     Node(node::NodeArgs),
     Status(status::StatusArgs),
+    Network(network::NetworkArgs),
+    Keys(keys::KeysArgs),
+    Faucet(faucet::FaucetArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
 }

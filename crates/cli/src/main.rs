@@ -71,6 +71,9 @@ fn dispatch(cli: &Cli, out: Output) -> Result<bool, Failure> {
         Command::Localnet(args) => commands::localnet::execute(args, global, out)?,
         Command::Node(args) => commands::node::execute(args, out)?,
         Command::Status(args) => commands::status::execute(args, out)?,
+        Command::Network(args) => commands::network::execute(args, out)?,
+        Command::Keys(args) => commands::keys::execute(args, global, out)?,
+        Command::Faucet(args) => commands::faucet::execute(args, out)?,
         Command::Doctor(args) => return commands::doctor::execute(args, global, out),
         Command::Completions(args) => commands::completions::execute(args, out),
     }

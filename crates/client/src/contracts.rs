@@ -100,6 +100,28 @@ impl StakeContract<'_> {
         self.0.send(operator, STAKE, &Stake::bondCall { nodeId: node }, amount)
     }
 
+    /// Takes from the bond of a node what its roles do not need; it can be withdrawn after a delay.
+    pub fn unbond(&self, operator: &Account, node: B256, amount: U256) -> Result<Sent, ClientError> {
+        self.0.send(operator, STAKE, &Stake::unbondCall { nodeId: node, amount }, U256::ZERO)
+    }
+
+    /// Pays what was taken from the bond of a node and has waited for long enough.
+    pub fn withdraw(&self, operator: &Account, node: B256, to: Address) -> Result<Sent, ClientError> {
+        self.0.send(operator, STAKE, &Stake::withdrawCall { nodeId: node, to }, U256::ZERO)
+    }
+
+    /// What was taken from the bond of a node, oldest first: how much in wei, and from when on it can be withdrawn.
+    pub fn unbondings(&self, node: B256) -> Result<Vec<(u128, u64)>, ClientError> {
+        let list = self.0.read(STAKE, &Stake::unbondingsOfCall { nodeId: node })?;
+        Ok(list.into_iter().map(|one| (one.amount, one.readyAt)).collect())
+    }
+
+    /// Those who would be elected now, highest bond first, with their bonds in wei.
+    pub fn validators(&self, count_max: u64) -> Result<Vec<(B256, U256)>, ClientError> {
+        let elected = self.0.read(STAKE, &Stake::validatorsCall { max: U256::from(count_max) })?;
+        Ok(elected.ids.into_iter().zip(elected.bonds).collect())
+    }
+
     /// Changes the roles of a node; none leaves.
     pub fn set_roles(&self, operator: &Account, node: B256, roles: RoleSet) -> Result<Sent, ClientError> {
         self.0.send(operator, STAKE, &Stake::setRolesCall { nodeId: node, roles: roles.0 }, U256::ZERO)

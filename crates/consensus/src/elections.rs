@@ -42,10 +42,10 @@ pub(crate) struct Elected {
 /// Asks the contract Stake, in the state of `head`, who follows those whom `current` names.
 ///
 /// Candidates without an address cannot be reached, so they are not elected. If nobody is left, or there is no contract,
-/// those who were elected last stay. Who has a part in the epoch and gives no address keeps the one that was known.
-pub(crate) fn elect(current: &EpochInfo, head: &Head, chain_id: u64) -> Elected {
+/// those who were elected last stay. At most `count_max` are elected. Who has a part in the epoch and gives no address keeps the one that was known.
+pub(crate) fn elect(current: &EpochInfo, head: &Head, chain_id: u64, count_max: u64) -> Elected {
     let system = System::new(&head.state, &head.header, chain_id);
-    let count_max = head.state.validators_max().min(u64::from(VALIDATORS_MAX.get()));
+    let count_max = head.state.validators_max().min(count_max);
     let candidates = system.validators(count_max).unwrap_or_default();
     let candidates = candidates.iter().filter_map(|candidate| {
         let key = PublicKey::decode(Copying(candidate.node_id.as_slice())).ok()?;
@@ -125,6 +125,7 @@ pub(crate) struct Elections<E: Context>(Arc<Shared<E>>);
 
 struct Shared<E: Context> {
     chain_id: u64,
+    committee_max: u64,
     epocher: FixedEpocher,
     genesis: EpochInfo,
     store: Mutex<Option<Metadata<E, U64, Record>>>,
@@ -149,6 +150,7 @@ impl<E: Context> Elections<E> {
         let store = Metadata::init(context, config).await.expect("the store of elections can be read");
         Self(Arc::new(Shared {
             chain_id: genesis.chain_id(),
+            committee_max: genesis.committee_max(),
             epocher: FixedEpocher::new(epoch_blocks),
             genesis: genesis.info().clone(),
             store: Mutex::new(Some(store)),
@@ -169,7 +171,7 @@ impl<E: Context> Elections<E> {
         if is_middle && self.record(epoch).await.is_none_or(|record| record.elected.is_none()) {
             match self.info(epoch, marshal).await {
                 Some(info) => {
-                    let elected = elect(&info, head, self.0.chain_id);
+                    let elected = elect(&info, head, self.0.chain_id, self.0.committee_max);
                     info!(%epoch, players = elected.players.len(), "elected who receives shares in two epochs");
                     self.change(epoch, |record| record.elected = Some(elected)).await;
                 }

@@ -6,7 +6,7 @@ use veracity_chain::{Change, State};
 
 use crate::{
     Head,
-    block::{Block, EpochInfo, NetworkKey},
+    block::{Block, EpochInfo, NetworkKey, VALIDATORS_MAX},
 };
 
 /// What a chain begins with: its first block with the state after it, and the validators of its first epoch.
@@ -64,6 +64,13 @@ impl Genesis {
     #[must_use]
     pub fn network_key(&self) -> NetworkKey {
         *self.info().output.public().public()
+    }
+
+    /// Most validators of an epoch: what the parameter `validators_max` says in the first block, at most
+    /// [`VALIDATORS_MAX`]. Nodes prepare for as many, so a vote for more has no effect.
+    #[must_use]
+    pub fn committee_max(&self) -> u64 {
+        self.state.validators_max().clamp(1, VALIDATORS_MAX.get().into())
     }
 
     pub(crate) fn changes(&self) -> &[Change] {

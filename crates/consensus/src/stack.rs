@@ -92,13 +92,15 @@ impl<S, R> Channels<S, R> {
     /// Number of channels.
     pub const COUNT: u64 = 9;
 
-    /// Messages that a peer may send per second on a channel. Large ones are few, so that what waits to be read is bounded.
+    /// Messages that a peer may send per second on a channel: some times what forty rounds need. Room for as many is kept
+    /// for each peer that there may be, half a kilobyte each.
     #[must_use]
     pub const fn quota(channel: u64) -> Quota {
         Quota::per_second(match channel {
-            0..=2 | 6 => NZU32!(512),
-            // Gathered for some milliseconds each (gossip.rs).
-            8 => NZU32!(128),
+            0 => NZU32!(256),
+            // Transactions are gathered for some milliseconds each (gossip.rs).
+            1 | 2 | 8 => NZU32!(128),
+            7 => NZU32!(16),
             _ => NZU32!(64),
         })
     }

@@ -105,7 +105,7 @@ fn the_bonded_are_elected_if_they_can_be_reached() {
         (5, "0.0.0.0:5"),
         (6, "10.0.0.6:0"),
     ];
-    let Elected { players, directory } = elect(&current, &bonded(&endpoints), CHAIN_ID);
+    let Elected { players, directory } = elect(&current, &bonded(&endpoints), CHAIN_ID, 64);
     assert_eq!(players, keys(&[1, 3]));
     // Those who have a part already stay reachable: where they say, or where they were.
     let at = |seed: u64| directory.get_value(&validator(seed).public_key());
@@ -114,13 +114,15 @@ fn the_bonded_are_elected_if_they_can_be_reached() {
     assert_eq!(at(7), Some(&address(7)));
     assert_eq!(at(3), Some(&Address::Symmetric("[::1]:300".parse().unwrap())));
     assert_eq!(directory.keys(), &keys(&[1, 2, 3, 7]));
+    let two = bonded(&[(8, "[::1]:8"), (9, "[::1]:9")]);
+    assert_eq!(elect(&current, &two, CHAIN_ID, 1).players.len(), 1);
 }
 
 #[test]
 fn those_who_were_elected_last_stay_when_nobody_is() {
     let current = epoch_of(&[1, 2]);
     for head in [bonded(&[(3, "nowhere")]), Head::new(&genesis(), State::default())] {
-        let Elected { players, directory } = elect(&current, &head, CHAIN_ID);
+        let Elected { players, directory } = elect(&current, &head, CHAIN_ID, 64);
         assert_eq!(players, current.next_players);
         assert_eq!(directory, current.directory.clone().into_inner());
     }

@@ -6,7 +6,7 @@ use alloy_genesis::GenesisAccount;
 use alloy_primitives::{Address, B256, Bytes, FixedBytes, U256};
 use alloy_signer_local::{MnemonicBuilder, coins_bip39::English};
 use serde::{Deserialize, Serialize};
-use veracity_chain::{BINDING_NAMESPACE, Genesis, GenesisError, GenesisNode, Parameter, Role, binding};
+use veracity_chain::{Genesis, GenesisError, GenesisNode, Parameter, Role};
 use veracity_validator::{FirstEpoch, Identity, KeyError, deal};
 
 /// What a network is: block 0 with its state, and the validators that it begins with. All nodes have the same file.
@@ -164,6 +164,12 @@ pub fn dev_accounts(first: u32, count: u32) -> Vec<DevAccount> {
     (first..first + count).map(account).collect()
 }
 
+/// The account that gives money away on networks for development.
+#[must_use]
+pub fn faucet_account() -> DevAccount {
+    dev_accounts(FAUCET, 1).remove(0)
+}
+
 /// A network for development.
 #[derive(Debug, Clone)]
 pub struct DevPlan {
@@ -218,6 +224,10 @@ pub struct Created {
     pub accounts: Vec<DevAccount>,
 }
 
+/// Most validators of a network for development, for which each keeps room.
+const DEV_VALIDATORS_MAX: u128 = 16;
+/// Place of the faucet's account.
+const FAUCET: u32 = 2000;
 /// Operators of dev validators follow after the accounts for users.
 const OPERATORS_FIRST: u32 = 1000;
 
@@ -241,6 +251,7 @@ impl DevPlan {
         let providers = dev_accounts(PROVIDERS_FIRST, DEV_PROVIDERS);
 
         let mut genesis = Genesis::default();
+        genesis.parameters.insert(Parameter::ValidatorsMax, DEV_VALIDATORS_MAX.max(count.into()));
         genesis.parameters.extend(self.parameters.iter().copied());
         genesis.ethereum.config.chain_id = self.chain_id;
         genesis.ethereum.timestamp = self.time;
@@ -252,6 +263,7 @@ impl DevPlan {
         genesis.ethereum.alloc.extend(accounts.iter().map(|account| (account.address, rich(10_000))));
         let rich_ones = operators.iter().chain(&providers);
         genesis.ethereum.alloc.extend(rich_ones.map(|account| (account.address, rich(1_000_000))));
+        genesis.ethereum.alloc.insert(faucet_account().address, rich(10_000_000_000));
         for ((identity, operator), listen) in identities.iter().zip(&operators).zip(&self.validators) {
             genesis.nodes.push(GenesisNode {
                 node_id: identity.public_key().into(),
@@ -259,7 +271,7 @@ impl DevPlan {
                 roles: [Role::Validator].into(),
                 endpoint: listen.to_string(),
                 bond: U256::from(10_000) * ether,
-                proof: identity.sign(BINDING_NAMESPACE, &binding(self.chain_id, operator.address)).into(),
+                proof: identity.bind_operator(self.chain_id, operator.address).into(),
             });
         }
         let network = Network::new(&genesis, &dealt.epoch)?;

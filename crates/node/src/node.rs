@@ -1,6 +1,11 @@
 //! A node: a validator, an index of what it finalized, and the server that answers from it.
 
-use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use alloy_primitives::Address;
 use veracity_chain::PoolLimits;
@@ -148,10 +153,13 @@ impl Node {
         let Some(chain) = record.opened().await else {
             return Err(NodeError::Stopped(give_up(validator, &record).await));
         };
+        let peers = validator.peers();
+        let tip = record.clone();
         let services = Services {
             chain: chain.clone(),
             pool: Arc::new(PoolView { pool: validator.pool().clone(), heads: validator.heads() }),
-            peers: Arc::new(|| 0),
+            peers: Arc::new(move || peers.load(Ordering::Relaxed)),
+            tip: Arc::new(move || tip.tip()),
             network_key: Some(network.key().to_vec().into()),
         };
         let server = serve(rpc, services).await?;

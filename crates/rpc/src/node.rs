@@ -16,6 +16,8 @@ pub struct Services {
     pub pool: Arc<dyn Submit>,
     /// Number of peers, for `net_peerCount`.
     pub peers: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Height of the highest block that is known to be final, whether the node has it yet or not.
+    pub tip: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The key that certificates verify against, if the node knows it.
     pub network_key: Option<Bytes>,
 }
@@ -31,6 +33,7 @@ pub(crate) struct Node {
     pub(crate) chain: Arc<Chain>,
     pub(crate) pool: Arc<dyn Submit>,
     pub(crate) peers: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub(crate) tip: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) network_key: Option<Bytes>,
     pub(crate) config: Config,
     pub(crate) filters: Filters,
@@ -40,10 +43,10 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(services: Services, config: Config) -> Self {
-        let Services { chain, pool, peers, network_key } = services;
+        let Services { chain, pool, peers, tip, network_key } = services;
         let filters = Filters::new(config.filters_max, config.filter_idle);
         let executions = Semaphore::new(config.executions_max);
-        Self { chain, pool, peers, network_key, config, filters, executions }
+        Self { chain, pool, peers, tip, network_key, config, filters, executions }
     }
 
     /// The height that `block` names, if there is such a block. Blocks are final at once, and what is pending is not a

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use alloy_primitives::Address;
 use commonware_codec::{Copying, Decode as _, DecodeExt as _, Encode as _};
 use commonware_consensus::types::Epoch;
 use commonware_cryptography::{
@@ -17,11 +18,12 @@ use commonware_cryptography::{
     ed25519,
 };
 use commonware_glue::dkg::types::{EpochInfo as EpochInfoOf, EpochOutcome};
-use commonware_p2p::Address;
+use commonware_p2p::Address as PeerAddress;
 use commonware_utils::{
     N3f1,
     ordered::{Map, Set},
 };
+use veracity_chain::{BINDING_NAMESPACE, binding};
 use veracity_consensus::{EpochInfo, NetworkKey, PublicKey, VALIDATORS_MAX};
 
 /// Why bytes are no key.
@@ -82,6 +84,12 @@ impl Identity {
     pub fn sign(&self, namespace: &[u8], message: &[u8]) -> [u8; 64] {
         let signature = self.0.sign(namespace, message).encode();
         signature.as_ref().try_into().expect("a signature has 64 bytes")
+    }
+
+    /// The proof by which `operator` may register the node on this chain (`docs/spec/contracts.md`, section 3).
+    #[must_use]
+    pub fn bind_operator(&self, chain_id: u64, operator: Address) -> [u8; 64] {
+        self.sign(BINDING_NAMESPACE, &binding(chain_id, operator))
     }
 
     pub(crate) fn signer(&self) -> &ed25519::PrivateKey {
@@ -145,7 +153,7 @@ impl FirstEpoch {
     }
 
     /// Where the validators are reached.
-    pub(crate) fn addresses(&self) -> Map<PublicKey, Address> {
+    pub(crate) fn addresses(&self) -> Map<PublicKey, PeerAddress> {
         self.0.directory.clone().into_inner()
     }
 
@@ -188,9 +196,9 @@ pub fn deal(validators: &[([u8; 32], SocketAddr)]) -> Result<Dealt, KeyError> {
     }
     let addresses: Result<Vec<_>, KeyError> = validators
         .iter()
-        .map(|(key, address)| Ok((public_key(key)?, Address::Symmetric(*address))))
+        .map(|(key, address)| Ok((public_key(key)?, PeerAddress::Symmetric(*address))))
         .collect();
-    let addresses: Map<PublicKey, Address> = addresses?.try_into().map_err(|_| KeyError::Twice)?;
+    let addresses: Map<PublicKey, PeerAddress> = addresses?.try_into().map_err(|_| KeyError::Twice)?;
     let players: Set<PublicKey> = addresses.keys().clone();
     let dealt = feldman_desmedt::deal::<_, _, N3f1>(rand::rng(), Mode::NonZeroCounter, players.clone());
     let (output, shares) = dealt.expect("there are validators, and each is named once");

@@ -4,7 +4,11 @@ use std::{
     net::SocketAddr,
     num::{NonZeroU64, NonZeroUsize},
     path::PathBuf,
-    sync::{Arc, mpsc::SyncSender},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::SyncSender,
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -14,7 +18,10 @@ use commonware_consensus::types::Round;
 use commonware_cryptography::{ChaCha20Poly1305, ed25519::PrivateKey};
 use commonware_glue::dkg::network::AddressableManager;
 use commonware_p2p::{AddressableManager as _, AddressableTrackedPeers, authenticated::lookup};
-use commonware_runtime::{Handle, Runner as _, Strategizer as _, Supervisor as _, tokio as runtime};
+use commonware_runtime::{
+    Clock as _, Handle, Metrics as _, Runner as _, Spawner as _, Strategizer as _, Supervisor as _,
+    tokio as runtime,
+};
 use commonware_stream::{
     cups::{self, Cups},
     sake::{self, Sake},
@@ -23,8 +30,8 @@ use commonware_utils::{NZUsize, ordered::Map};
 use tokio::sync::{oneshot, watch};
 use veracity_chain::PoolLimits;
 use veracity_consensus::{
-    Certificate, Channels, Config, Finalized, Genesis, Head, Observer, SharedPool, Timing, VALIDATORS_MAX,
-    message_bytes_max, start,
+    Certificate, Channels, Config, Finalized, Genesis, Head, Observer, SharedPool, Timing, message_bytes_max,
+    start,
 };
 
 use crate::{FirstEpoch, Identity, KeyError};
@@ -42,6 +49,8 @@ pub trait Events: Send + Sync + 'static {
     fn tip(&self, height: u64, hash: B256);
 }
 
+/// How often connected peers are counted.
+const PEERS_COUNTED: Duration = Duration::from_secs(3);
 /// The library's futures are large where they are not optimised. Memory is used only as far as a stack grows.
 const STACK_BYTES: usize = 64 << 20;
 
@@ -54,9 +63,6 @@ struct Forward {
 
 /// Certificates that wait to be recorded; more are dropped, because later ones prove the same blocks.
 const CERTIFICATES_WAITING_MAX: usize = 256;
-
-/// Validators that a network with private addresses may come to have, if it does not begin with more.
-const LOCAL_VALIDATORS_MAX: usize = 16;
 
 impl Forward {
     fn new(events: Arc<dyn Events>) -> std::io::Result<Self> {
@@ -165,6 +171,7 @@ pub struct Validator {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Stopped>>,
     ended: watch::Receiver<bool>,
+    peers: Arc<AtomicU64>,
 }
 
 impl Validator {
@@ -180,6 +187,8 @@ impl Validator {
         let (stop, asked) = oneshot::channel();
         let (ending, ended) = watch::channel(false);
         let shared = pool.clone();
+        let peers = Arc::new(AtomicU64::new(0));
+        let counted = peers.clone();
         let observer = Forward::new(options.events.clone()).map_err(StartError::Thread)?;
         let run = move || {
             // Whoever waits is told even if this panics.
@@ -216,9 +225,10 @@ impl Validator {
                     sync: options.sync,
                     clock_ahead: Duration::ZERO,
                 };
+                let counting = context.child("peers").spawn(move |context| count_peers(context, counted));
                 let running = Box::pin(start(&context, config, channels)).await;
                 let mut tasks = running.tasks;
-                tasks.push(network);
+                tasks.extend([network, counting]);
                 tokio::select! {
                     _ = asked => Stopped::Asked,
                     _ = Handle::select(tasks) => Stopped::Ended,
@@ -230,7 +240,7 @@ impl Validator {
             .stack_size(STACK_BYTES)
             .spawn(run)
             .map_err(StartError::Thread)?;
-        Ok(Self { pool, heads: head, stop: Some(stop), thread: Some(thread), ended })
+        Ok(Self { pool, heads: head, stop: Some(stop), thread: Some(thread), ended, peers })
     }
 
     /// Transactions that wait for a block.
@@ -243,6 +253,12 @@ impl Validator {
     #[must_use]
     pub fn heads(&self) -> watch::Receiver<Option<Head>> {
         self.heads.clone()
+    }
+
+    /// How many peers it is connected to, some seconds ago at most.
+    #[must_use]
+    pub fn peers(&self) -> Arc<AtomicU64> {
+        self.peers.clone()
     }
 
     /// Resolves when the validator has stopped.
@@ -268,6 +284,16 @@ impl Validator {
     }
 }
 
+/// Counts connected peers again and again. The library tells of them by a metric only, one line for each peer.
+async fn count_peers(context: runtime::Context, count: Arc<AtomicU64>) {
+    loop {
+        let metrics = context.encode();
+        let connected = metrics.lines().filter(|line| line.contains("directory_connected{"));
+        count.store(connected.map(|_| 1).sum(), Ordering::Relaxed);
+        context.sleep(PEERS_COUNTED).await;
+    }
+}
+
 struct Ending(watch::Sender<bool>);
 
 impl Drop for Ending {
@@ -286,14 +312,12 @@ fn peer_config(options: &Options) -> lookup::Config<Cups<Sake<PrivateKey>, ChaCh
     let handshake = Cups::new(handshake, cups::Version::V1);
     // Peers of another network are no peers.
     let namespace = [b"veracity-p2p-".as_slice(), options.genesis.hash().as_slice()].concat();
-    // Queues have room for all that this many peers may send at once: 2 GB for the most validators that there can be.
-    // Networks on one machine have few, and many nodes share its memory.
-    let validators_max = match options.allow_private {
-        true => options.epoch.validators().len().max(LOCAL_VALIDATORS_MAX),
-        false => usize::try_from(VALIDATORS_MAX.get()).unwrap_or(usize::MAX / 3),
-    };
     // Those of an epoch, of the next, and of the one after, and this node itself.
-    let peers_max = NZUsize!(3 * validators_max + 1);
+    let committee_max = usize::try_from(options.genesis.committee_max()).unwrap_or(usize::MAX);
+    let peers_max = NZUsize!(committee_max.saturating_mul(3).saturating_add(1));
     let config = if options.allow_private { lookup::Config::local } else { lookup::Config::recommended };
-    config(handshake, &namespace, options.listen, peers_max, message_bytes_max(), NZUsize!(1024))
+    let config =
+        config(handshake, &namespace, options.listen, peers_max, message_bytes_max(), NZUsize!(1024));
+    // Peers of the epoch before and of the one after are connected, too.
+    lookup::Config { tracked_peer_sets: NZUsize!(3), ..config }
 }

@@ -3,9 +3,12 @@
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod faucet;
 pub(crate) mod import;
+pub(crate) mod keys;
 pub(crate) mod localnet;
 pub(crate) mod model;
+pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod run;
 pub(crate) mod status;

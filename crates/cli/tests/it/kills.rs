@@ -123,7 +123,8 @@ impl Net {
     #[track_caller]
     fn acknowledge(&self, node: usize, nonce: u64) -> B256 {
         let (bytes, hash) = transfer(&self.created.accounts[0], nonce);
-        self.call(node, "eth_sendRawTransaction", &json!([bytes])).unwrap();
+        let sent = self.call(node, "eth_sendRawTransaction", &json!([bytes]));
+        assert!(sent.is_some(), "validator {node} does not answer:\n{}", self.log(node));
         self.await_receipt(node, hash);
         hash
     }
@@ -139,7 +140,8 @@ impl Net {
 
     fn block(&self, node: usize, height: u64) -> Value {
         let block = self.call(node, "eth_getBlockByNumber", &json!([format!("0x{height:x}"), false]));
-        block.unwrap()["hash"].clone()
+        let block = block.unwrap_or_else(|| panic!("validator {node} does not answer:\n{}", self.log(node)));
+        block["hash"].clone()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::{Ipv4Addr, TcpListener},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 use serde_json::Value;
@@ -11,13 +11,13 @@ use serde_json::Value;
 use crate::home::Home;
 
 /// A running network.
-struct Localnet {
+pub(crate) struct Localnet {
     child: Child,
-    banner: Value,
+    pub(crate) banner: Value,
 }
 
 impl Localnet {
-    fn start(home: &Home, args: &[&str]) -> Self {
+    pub(crate) fn start(home: &Home, args: &[&str]) -> Self {
         let args = [&["localnet", "--json"], args].concat();
         let mut child = home.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -30,9 +30,23 @@ impl Localnet {
     }
 
     /// Asks it to stop, as Ctrl-C does, and waits until it has.
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
+        assert!(self.terminate().success());
+    }
+
+    fn terminate(&mut self) -> ExitStatus {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(asked.success() && self.child.wait().unwrap().success());
+        assert!(asked.success());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Localnet {
+    fn drop(&mut self) {
+        // When a test fails, its network ends too.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.terminate();
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod journey;
 mod kills;
 mod localnet;
 mod network;
+mod providers;
 #[cfg(unix)]
 mod proxy;
 mod refusals;

@@ -14,7 +14,7 @@ use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolCall as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use veracity_chain::{BINDING_NAMESPACE, Parameter, Role, STAKE, binding};
+use veracity_chain::{Parameter, Role, STAKE};
 use veracity_node::{Created, DevAccount, DevPlan, Folder, Node, NodeConfig, NodeOptions};
 use veracity_validator::Identity;
 
@@ -117,7 +117,7 @@ impl Net {
         folder.join(&self.created.network, seed, &config).expect("the folder is empty");
         self.nodes.push(None);
         let identity = Identity::from_seed(seed);
-        let proof = identity.sign(BINDING_NAMESPACE, &binding(CHAIN_ID, operator.address));
+        let proof = identity.bind_operator(CHAIN_ID, operator.address);
         let call = registerCall {
             nodeId: identity.public_key().into(),
             roles: Role::Validator as u8,

@@ -85,8 +85,13 @@ async fn main() -> Result<()> {
     let chain = Arc::new(chain.keep_states(10_000));
     let sealing = if arguments.block_ms.is_some() { Sealing::Manual } else { Sealing::Instant };
     let sealer = Arc::new(Sealer::new(Arc::clone(&chain), sealing, now));
-    let services =
-        Services { chain, pool: Arc::clone(&sealer) as _, peers: Arc::new(|| 0), network_key: None };
+    let services = Services {
+        chain,
+        pool: Arc::clone(&sealer) as _,
+        peers: Arc::new(|| 0),
+        tip: Arc::new(|| 0),
+        network_key: None,
+    };
     let server = serve(Config::new(SocketAddr::new(arguments.host, arguments.port)), services).await?;
     println!("Chain id {chain_id}\n\nAccounts, with 10000 ether each:");
     for (signer, key) in signers.iter().zip(KEYS) {

@@ -6,6 +6,7 @@ use alloy_consensus::{Transaction as _, TxEnvelope, transaction::Recovered};
 use alloy_primitives::{Address, B256, Bytes, U64, keccak256};
 use alloy_rpc_types_eth::Transaction;
 use serde::Serialize;
+use serde_json::json;
 
 use super::Table;
 use crate::{
@@ -16,6 +17,9 @@ use crate::{
 /// By sender, then nonce.
 type BySender<T> = BTreeMap<Address, BTreeMap<String, T>>;
 
+/// A node that is behind by so much is in step: it takes a moment to record a block.
+const IN_STEP_BLOCKS: u64 = 8;
+
 /// The two parts of the pool, in geth's words.
 #[derive(Serialize)]
 struct Parts<T> {
@@ -25,8 +29,17 @@ struct Parts<T> {
 
 pub(super) fn register(table: &mut Table) {
     table.quick("eth_chainId", |node, _| Ok(U64::from(node.chain.chain_id())));
-    // What this node knows of, it has.
-    table.quick("eth_syncing", |_, _| Ok(false));
+    table.quick("eth_syncing", |node, _| {
+        let (current, highest) = (node.chain.head().number(), (node.tip)());
+        Ok(match highest > current + IN_STEP_BLOCKS {
+            true => json!({
+                "startingBlock": U64::from(node.chain.first()),
+                "currentBlock": U64::from(current),
+                "highestBlock": U64::from(highest),
+            }),
+            false => json!(false),
+        })
+    });
     table.quick("net_version", |node, _| Ok(node.chain.chain_id().to_string()));
     table.quick("net_listening", |_, _| Ok(true));
     table.quick("net_peerCount", |node, _| Ok(U64::from((node.peers)())));

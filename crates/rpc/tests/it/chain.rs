@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use alloy_consensus::{TxEnvelope, transaction::Recovered};
 use alloy_primitives::{Address, B256, U64, U256};
+use jsonrpsee::core::client::ClientT as _;
 use jsonrpsee::rpc_params;
 use redb::{Database, TableDefinition};
 use serde_json::{Value, json};
@@ -123,6 +124,7 @@ async fn a_fault_of_ours_ends_one_request() {
         chain: node.chain.clone(),
         pool: Arc::new(Broken),
         peers: Arc::new(|| 0),
+        tip: Arc::new(|| 0),
         network_key: None,
     };
     let server = serve(Config::new("127.0.0.1:0".parse().unwrap()), services).await.unwrap();
@@ -139,4 +141,26 @@ async fn a_fault_of_ours_ends_one_request() {
         assert_eq!((error.code(), error.message()), (-32603, words), "{method}");
     }
     assert_eq!(node.ask::<U64>("eth_blockNumber", rpc_params![]).await, U64::ZERO);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_behind_says_so() {
+    let node = Node::new(Sealing::Manual).await;
+    for (tip, expected) in [
+        (8, json!(false)),
+        (9, json!({ "startingBlock": "0x0", "currentBlock": "0x0", "highestBlock": "0x9" })),
+    ] {
+        let services = Services {
+            chain: node.chain.clone(),
+            pool: node.sealer.clone(),
+            peers: Arc::new(|| 0),
+            tip: Arc::new(move || tip),
+            network_key: None,
+        };
+        let server = serve(Config::new("127.0.0.1:0".parse().unwrap()), services).await.unwrap();
+        let url = format!("http://{}", server.address());
+        let http = jsonrpsee::http_client::HttpClientBuilder::default().build(url).unwrap();
+        let found: Value = http.request("eth_syncing", rpc_params![]).await.unwrap();
+        assert_eq!(found, expected);
+    }
 }

@@ -155,6 +155,7 @@ async fn a_node_without_the_network_key_says_so() {
         chain: node.chain.clone(),
         pool: node.sealer.clone(),
         peers: Arc::new(|| 0),
+        tip: Arc::new(|| 0),
         network_key: None,
     };
     let config = veracity_rpc::Config::new("127.0.0.1:0".parse().unwrap());

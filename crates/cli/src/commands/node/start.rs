@@ -1,6 +1,6 @@
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde::Serialize;
 use veracity_node::{Folder, Node, NodeOptions};
 
@@ -11,22 +11,10 @@ Examples:
   veracity node start --folder ~/.veracity/localnet/0
   veracity node start --folder /srv/validator --rpc 127.0.0.1:8545";
 
-/// Run a node of a network.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct NodeArgs {
-    #[command(subcommand)]
-    command: NodeCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum NodeCommand {
-    Start(StartArgs),
-}
-
 /// Start the node of a folder, and run it until it is interrupted.
 #[derive(Debug, Args)]
-struct StartArgs {
+#[command(after_help = EXAMPLES)]
+pub(super) struct StartArgs {
     /// Folder of the node, with its keys and its network.
     #[arg(long, value_name = "DIR")]
     folder: PathBuf,
@@ -51,9 +39,8 @@ struct Banner {
     rpc: String,
 }
 
-/// Runs `veracity node`.
-pub(crate) fn execute(args: &NodeArgs, out: Output) -> Result<(), Failure> {
-    let NodeCommand::Start(args) = &args.command;
+/// Runs `veracity node start`.
+pub(super) fn execute(args: &StartArgs, out: Output) -> Result<(), Failure> {
     let folder = Folder::new(&args.folder);
     let config = folder.config().map_err(|e| chain::folder_failure(&e))?;
     let identity = folder.identity().map_err(|e| chain::folder_failure(&e))?;
