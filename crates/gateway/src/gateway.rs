@@ -39,9 +39,9 @@ pub struct Gateway {
 }
 
 /// Told which model a request is about to run; what it gives is dropped when the run has ended.
-pub(crate) struct UseHook(UseOf);
+pub(crate) struct UseHook(Box<OnUse>);
 
-type UseOf = Box<dyn Fn(&ModelId) -> Box<dyn Any> + Send + Sync>;
+type OnUse = dyn Fn(&ModelId) -> Box<dyn Any> + Send + Sync;
 
 impl fmt::Debug for UseHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

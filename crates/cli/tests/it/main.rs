@@ -8,11 +8,11 @@ mod fixture;
 mod home;
 #[cfg(unix)]
 mod hosting;
+mod joining;
 mod journey;
 mod kills;
 mod localnet;
 mod network;
-mod providers;
 #[cfg(unix)]
 mod proxy;
 mod refusals;

@@ -1,75 +1,286 @@
-//! Keys, money, and a validator that joins: the commands, as somebody uses them who comes to a network.
+//! Real validators and providers as processes: receipts get into blocks, verify offline from the network's key, and are
+//! not lost when a provider is killed.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
+use veracity_node::dev_provider;
+use veracity_receipt::{Evidence, Receipt};
 
-use crate::{home::Home, localnet::Localnet};
+use crate::home::{Home, PIXELS, text};
 
-/// A refusal with this code.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A running command that has printed its banner. Killed when dropped, unless it was asked to stop.
+struct Running {
+    child: Child,
+    banner: Value,
+}
+
+impl Running {
+    fn start(home: &Home, args: &[&str]) -> Self {
+        let log = File::options().create(true).append(true).open(home.path("log")).unwrap();
+        let mut child = home.command(args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut text = String::new();
+        while !text.ends_with("\n}\n") {
+            let line = lines.next().unwrap_or_else(|| panic!("no banner: {}", log_of(home)));
+            text += &line.unwrap();
+            text.push('\n');
+        }
+        Self { child, banner: serde_json::from_str(&text).unwrap() }
+    }
+
+    fn text(&self, pointer: &str) -> String {
+        let found = self.banner.pointer(pointer).and_then(Value::as_str);
+        found.unwrap_or_else(|| panic!("no {pointer} in {}", self.banner)).to_owned()
+    }
+
+    /// Asks it to stop, as Ctrl-C does, so that its own processes end as well.
+    fn stop(mut self) {
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(asked.success() && self.child.wait().unwrap().success());
+    }
+
+    /// Kills it without warning.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// A network whose validators end with the test, also when it fails.
+struct Validators(Option<Running>);
+
+impl Drop for Validators {
+    fn drop(&mut self) {
+        if let Some(running) = self.0.take() {
+            running.stop();
+        }
+    }
+}
+
+fn log_of(home: &Home) -> String {
+    String::from_utf8_lossy(&home.read("log")).into_owned()
+}
+
+/// Four validators without providers, an operator's key, a request, and the network's key in a file.
+fn network(home: &Home) -> Validators {
+    let args = ["localnet", "--json", "--rpc-port", "0", "--providers", "0", "--folder"];
+    let running = Running::start(home, &[&args[..], &[text(&home.path("net"))]].concat());
+    home.write("operator.key", dev_provider(0).key.to_string().as_bytes());
+    home.write("key.hex", running.text("/chain/network_key").as_bytes());
+    Validators(Some(running))
+}
+
+impl Validators {
+    /// A provider of the network that looks for receipts to anchor at this interval.
+    fn provider(&self, home: &Home, interval_ms: &str) -> Running {
+        let rpc = self.0.as_ref().unwrap().text("/endpoints/1");
+        let args =
+            ["up", "--json", "--listen", "127.0.0.1:0", "--chain", &rpc, "--operator-key", "operator.key"];
+        Running::start(
+            home,
+            &[&args[..], &["--network-key", "key.hex", "--anchor-interval", interval_ms]].concat(),
+        )
+    }
+}
+
+/// What was asked, and the id of the receipt.
+fn ask(provider: &Running) -> (Vec<u8>, Vec<u8>, String) {
+    let values: Vec<String> = (0..PIXELS).map(|i| format!("{}.0", i % 16)).collect();
+    let data = values.join(",");
+    let request = format!(
+        r#"{{"inputs":[{{"name":"image","datatype":"FP32","shape":[1,{PIXELS}],"data":[{data}]}}]}}"#
+    );
+    let url = format!("{}/v2/models/mlp/infer", provider.text("/url"));
+    let mut answer = ureq::post(&url).send(request.as_bytes()).unwrap();
+    let id = answer.headers().get("x-receipt-id").unwrap().to_str().unwrap().to_owned();
+    (request.into_bytes(), answer.body_mut().read_to_vec().unwrap(), id)
+}
+
+fn receipt(provider: &Running, id: &str) -> Receipt {
+    let url = format!("{}/v1/receipts/{id}", provider.text("/url"));
+    let bytes = ureq::get(&url).call().unwrap().body_mut().read_to_vec().unwrap();
+    Receipt::decode(&bytes).unwrap()
+}
+
+/// The receipt when it has evidence.
 #[track_caller]
-fn refused(home: &Home, args: &[&str], code: &str) {
-    let done = home.run(args);
-    assert_eq!(done.status, 2, "{done:?}");
-    assert!(done.stderr.contains(code), "{done:?}");
+fn anchored(home: &Home, provider: &Running, id: &str) -> Receipt {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let receipt = receipt(provider, id);
+        if receipt.evidence().is_some() {
+            return receipt;
+        }
+        assert!(Instant::now() < deadline, "{id} is not anchored: {}", log_of(home));
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
-fn somebody_comes_to_a_network_and_leaves() {
+fn from_an_answer_to_evidence_that_verifies_offline() {
+    let home = Home::with_mlp();
+    let net = network(&home);
+    let provider = net.provider(&home, "100");
+    let roles = &provider.banner["provider"]["roles"];
+    assert_eq!(*roles, serde_json::json!(["worker", "host", "gateway"]));
+    let (request, response, id) = ask(&provider);
+    let receipt = anchored(&home, &provider, &id);
+    let url = format!("{}/v1/receipts/{id}", provider.text("/url"));
+    let json = ureq::get(&url).header("accept", "application/json").call().unwrap();
+    let json: Value = serde_json::from_str(&json.into_body().read_to_string().unwrap()).unwrap();
+    assert_eq!((&json["sequence"], &json["anchored"]["batch"]), (&0.into(), &0.into()));
+    let block = json["anchored"]["block"].as_u64().unwrap();
+    assert_eq!(json["anchored"]["index"], 0);
+    provider.stop();
+    drop(net);
+
+    // Nobody is there to be asked any more.
+    home.write("r.cose", &receipt.encode());
+    home.write("r.cose.request", &request);
+    home.write("r.cose.response", &response);
+    let verify = ["verify", "r.cose", "--network-key", "key.hex"];
+    let done = home.run(&verify).ok();
+    done.line("PASS", "final");
+    assert!(
+        done.line("PASS", "anchored").contains(&format!("sequence 0 is place 0 of batch 0 in block {block}"))
+    );
+    assert!(done.stdout.lines().any(|line| line.starts_with("VERIFIED")), "{done:?}");
+
+    refuse_tampering(&home, &receipt);
+    let digits = String::from_utf8(home.read("key.hex")).unwrap();
+    let digits = digits.trim_end().trim_start_matches("0x");
+    let other = format!("{:x}{}", u8::from_str_radix(&digits[..1], 16).unwrap() ^ 2, &digits[1..]);
+    let done = home.run(&["verify", "r.cose", "--network-key", &other]);
+    assert_eq!(done.status, 1, "{done:?}");
+    done.line("FAIL", "final");
+}
+
+/// Every part of the evidence matters.
+fn refuse_tampering(home: &Home, receipt: &Receipt) {
+    let evidence = receipt.evidence().unwrap().encode();
+    home.write("bare.cose", &receipt.clone().with_evidence(None).encode());
+    home.write("bare.cose.request", &home.read("r.cose.request"));
+    home.write("evidence.cbor", &evidence);
+    let beside = ["verify", "bare.cose", "--network-key", "key.hex", "--evidence", "evidence.cbor"];
+    home.run(&beside).ok();
+    for position in (0..evidence.len()).step_by(evidence.len() / 12) {
+        let mut tampered = evidence.clone();
+        tampered[position] ^= 1;
+        home.write("evidence.cbor", &tampered);
+        let done = home.run(&beside);
+        assert_ne!(done.status, 0, "byte {position} of {}: {done:?}", evidence.len());
+        // What is still evidence is refuted; what is not is refused as a file.
+        if Evidence::decode(&tampered).is_ok() {
+            assert!(
+                done.stdout.contains("FAIL  final") || done.stdout.contains("FAIL  anchored"),
+                "{done:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_provider_that_is_killed_loses_no_receipt_and_uses_no_sequence_twice() {
+    let home = Home::with_mlp();
+    let net = network(&home);
+    let mut ids = vec![];
+    // Killed after the answers, before it looks for them again.
+    let provider = net.provider(&home, "3600000");
+    ids.extend((0..3).map(|_| ask(&provider).2));
+    provider.kill();
+    // Killed while it anchors, somewhere.
+    for _ in 0..4 {
+        let provider = net.provider(&home, "1");
+        ids.extend((0..2).map(|_| ask(&provider).2));
+        provider.kill();
+    }
+    let provider = net.provider(&home, "50");
+    ids.push(ask(&provider).2);
+    for (sequence, id) in ids.iter().enumerate() {
+        let receipt = anchored(&home, &provider, id);
+        assert_eq!(receipt.claims().sequence, Some(sequence as u64));
+        home.write("r.cose", &receipt.encode());
+        let done = home.run(&["verify", "r.cose", "--network-key", "key.hex"]);
+        done.line("PASS", "final");
+        done.line("PASS", "anchored");
+    }
+    provider.stop();
+}
+
+/// Everything in one process: the chain, the server, and the receipts that get from one into the other.
+#[test]
+fn up_anchors_on_its_own_chain_and_goes_on_after_a_restart() {
+    let home = Home::with_mlp();
+    let args = ["up", "--json", "--listen", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--anchor-interval", "50"];
+    for sequence in 0..2 {
+        let up = Running::start(&home, &args);
+        let (_, _, id) = ask(&up);
+        let receipt = anchored(&home, &up, &id);
+        assert_eq!(receipt.claims().sequence, Some(sequence));
+        assert_eq!(up.text("/provider/node"), receipt.executor().to_string());
+        home.write("r.cose", &receipt.encode());
+        // The key as the banner shows it, with 0x in front.
+        let done = home.run(&["verify", "r.cose", "--network-key", &up.text("/chain/network_key")]);
+        done.line("PASS", "anchored");
+        up.stop();
+    }
+    // On another chain the same receipts are anchored again.
+    let up = Running::start(&home, &[&args[..], &["--fresh"]].concat());
+    let receipt = Receipt::decode(&home.read("r.cose")).unwrap();
+    let again = anchored(&home, &up, &receipt.id().to_string());
+    home.write("again.cose", &again.encode());
+    home.run(&["verify", "again.cose", "--network-key", &up.text("/chain/network_key")])
+        .line("PASS", "anchored");
+    home.run(&["verify", "r.cose", "--network-key", &up.text("/chain/network_key")]).line("FAIL", "final");
+    up.stop();
+}
+
+#[test]
+fn localnet_has_providers_that_end_with_it() {
     let home = Home::new();
-    let net = Localnet::start(&home, &["--validators", "1", "--providers", "0", "--rpc-port", "0"]);
-    let url = net.banner["endpoints"][0].as_str().unwrap().to_owned();
-    let network_file = home.path("data/localnet/0/network.json").display().to_string();
-
-    let made = home.run(&["keys", "new", "operator.key", "--json"]).ok().json();
-    let operator = made["address"].as_str().unwrap().to_owned();
-    assert_eq!(home.run(&["keys", "show", "operator.key", "--json"]).ok().json(), made);
-    refused(&home, &["keys", "new", "operator.key"], "key_exists");
-    home.write("no.key", b"0x12");
-    refused(&home, &["keys", "show", "no.key"], "bad_key");
-    let executor = home.run(&["keys", "show", "--json"]).ok().json();
-    assert_eq!(executor["executor"].as_str().unwrap().len(), 64);
-
-    let key = net.banner["chain"]["network_key"].as_str().unwrap().trim_start_matches("0x").to_owned();
-    home.run(&["network", "export-key", "--rpc", &url, "--out", "network.key"]).ok();
-    assert_eq!(std::fs::read_to_string(home.path("network.key")).unwrap(), format!("{key}\n"));
-    let from_file = home.run(&["network", "export-key", "--network", &network_file]).ok();
-    assert_eq!(from_file.stdout.trim(), key);
-    let shown = home.run(&["network", "show", &network_file, "--json"]).ok().json();
-    assert_eq!(shown["network"], net.banner["chain"]["network"]);
-    refused(&home, &["network", "show", "operator.key"], "network");
-
-    let join = ["node", "init", "--folder", "v", "--network", &network_file, "--listen"];
-    refused(&home, &[&join[..], &["127.0.0.1:0"]].concat(), "bad_address");
-    let node = home.run(&[&join[..], &["127.0.0.1:30303", "--json"]].concat()).ok().json();
-    refused(&home, &[&join[..], &["127.0.0.1:30303"]].concat(), "node_folder_taken");
-
-    let of = ["--folder", "v", "--operator-key", "operator.key", "--rpc", &url, "--json"];
-    let act = |verb: &str, more: &[&str]| -> Vec<String> {
-        ["node", verb].iter().chain(&of).chain(more).map(|&arg| arg.to_owned()).collect()
-    };
-    let run = |args: Vec<String>| home.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    let poor = run(act("bond", &[]));
-    assert_eq!(poor.status, 2, "{poor:?}");
-    assert!(poor.stdout.contains("too_poor") && poor.stdout.contains("veracity faucet"), "{poor:?}");
-    let unknown = run(act("leave", &[]));
-    assert!(unknown.stdout.contains("not_registered"), "{unknown:?}");
-    let given = home.run(&["faucet", &operator, "--amount", "20000", "--rpc", &url, "--json"]).ok().json();
-    assert_eq!(given["balance_wei"], given["amount_wei"]);
-    let bonded = run(act("bond", &[])).ok().json();
-    assert_eq!((&bonded["node"], &bonded["rank"]), (&node["node"], &Value::from(2)));
-    let more = run(act("bond", &["--add", "100", "--endpoint", "127.0.0.1:30304"])).ok().json();
-    assert_eq!((&more["rank"], &more["endpoint"]), (&Value::from(1), &Value::from("127.0.0.1:30304")));
-
-    let status = home.run(&["status", "--rpc", &url, "--json"]).ok().json();
-    assert_eq!(status["nodes"]["validators"][0]["node"], node["node"]);
-    assert_eq!(status["nodes"]["validators"].as_array().unwrap().len(), 2);
-    assert!(home.run(&["status", "--rpc", &url]).ok().stdout.contains("10100"), "the bond is shown");
-
-    let left = run(act("leave", &[])).ok().json();
-    assert_eq!(left["waiting"].as_array().unwrap().len(), 1);
-    let early = run(act("withdraw", &[]));
-    assert_eq!(early.status, 2, "{early:?}");
-    assert!(early.stdout.contains("chain_refused"), "{early:?}");
-    let status = home.run(&["status", "--rpc", &url, "--json"]).ok().json();
-    assert_eq!(status["nodes"]["validators"].as_array().unwrap().len(), 1);
+    let args = ["localnet", "--json", "--validators", "1", "--providers", "2", "--rpc-port", "0"];
+    let net = Running::start(&home, &[&args[..], &["--gateway-port", "0"]].concat());
+    let urls: Vec<String> = (0..2).map(|index| net.text(&format!("/providers/{index}/url"))).collect();
+    assert_ne!(urls[0], urls[1]);
+    for url in &urls {
+        assert_eq!(ureq::get(&format!("{url}/v2/health/ready")).call().unwrap().status(), 200);
+    }
     net.stop();
+    for url in &urls {
+        assert!(ureq::get(&format!("{url}/v2/health/ready")).call().is_err(), "{url} is gone");
+    }
+}
+
+#[test]
+fn who_cannot_take_part_is_told_why() {
+    let home = Home::new();
+    let net = network(&home);
+    let rpc = net.0.as_ref().unwrap().text("/endpoints/0");
+    let case = |data: &str, key: &str, status: i32, code: &str| {
+        let args = ["up", "--listen", "127.0.0.1:0", "--data", data, "--chain", &rpc, "--operator-key", key];
+        let done = home.run(&args);
+        assert_eq!(done.status, status, "{code}: {done:?}");
+        assert!(done.stderr.contains(&format!("error[{code}]")), "{code}: {done:?}");
+    };
+    home.write("poor.key", "11".repeat(32).as_bytes());
+    home.write("none.key", b"not a key");
+    home.write("other.key", dev_provider(1).key.to_string().as_bytes());
+    case("data", "missing.key", 2, "file_not_found");
+    case("data", "none.key", 2, "bad_key");
+    case("data", "poor.key", 2, "operator_poor");
+    let provider = net.provider(&home, "1000");
+    provider.stop();
+    case("data", "other.key", 2, "not_operator");
+    let gone =
+        ["up", "--listen", "127.0.0.1:0", "--chain", "http://127.0.0.1:1", "--operator-key", "other.key"];
+    let done = home.run(&gone);
+    assert!(done.status == 3 && done.stderr.contains("error[rpc_unreachable]"), "{done:?}");
 }
