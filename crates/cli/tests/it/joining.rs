@@ -55,7 +55,8 @@ fn somebody_comes_to_a_network_and_leaves() {
     let given = home.run(&["faucet", &operator, "--amount", "20000", "--rpc", &url, "--json"]).ok().json();
     assert_eq!(given["balance_wei"], given["amount_wei"]);
     let bonded = run(act("bond", &[])).ok().json();
-    assert_eq!((&bonded["node"], &bonded["rank"]), (&node["node"], &Value::from(2)));
+    // Of two with equal bonds the smaller id ranks first, and ids are random.
+    assert!(bonded["node"] == node["node"] && matches!(bonded["rank"].as_u64(), Some(1 | 2)), "{bonded}");
     let more = run(act("bond", &["--add", "100", "--endpoint", "127.0.0.1:30304"])).ok().json();
     assert_eq!((&more["rank"], &more["endpoint"]), (&Value::from(1), &Value::from("127.0.0.1:30304")));
 
