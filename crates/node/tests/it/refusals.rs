@@ -72,7 +72,7 @@ fn networks_are_refused() {
     let damaged = format!("{}0x00{}", &text[..epoch], &text[epoch + 4..]);
     let damaged = damaged.replacen("0x00", "0xff", 1);
     assert!(matches!(Network::from_json(&damaged).unwrap_err(), NetworkError::Key(KeyError::Epoch)));
-    let parameter = text.replace("\"parameters\": {}", "\"parameters\": { \"no_such\": \"0x1\" }");
+    let parameter = text.replace("\"parameters\": {", "\"parameters\": { \"no_such\": \"0x1\",");
     assert_ne!(parameter, text);
     assert!(matches!(Network::from_json(&parameter).unwrap_err(), NetworkError::Genesis(_)));
 }
