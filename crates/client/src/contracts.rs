@@ -100,6 +100,11 @@ impl StakeContract<'_> {
         self.0.send(operator, STAKE, &Stake::bondCall { nodeId: node }, amount)
     }
 
+    /// Makes a node that has the role of a validator a candidate again, after others took its place.
+    pub fn stand(&self, operator: &Account, node: B256) -> Result<Sent, ClientError> {
+        self.0.send(operator, STAKE, &Stake::standCall { nodeId: node }, U256::ZERO)
+    }
+
     /// Takes from the bond of a node what its roles do not need; it can be withdrawn after a delay.
     pub fn unbond(&self, operator: &Account, node: B256, amount: U256) -> Result<Sent, ClientError> {
         self.0.send(operator, STAKE, &Stake::unbondCall { nodeId: node, amount }, U256::ZERO)

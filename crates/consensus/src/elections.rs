@@ -11,7 +11,7 @@ use std::{
 
 use bytes::BufMut;
 use commonware_codec::{
-    Buf, Copying, DecodeExt as _, EncodeSize, Error as CodecError, RangeCfg, Read, Write,
+    Buf, Copying, DecodeExt as _, Encode as _, EncodeSize, Error as CodecError, RangeCfg, Read, Write,
 };
 use commonware_consensus::types::{Epoch, FixedEpocher, Height};
 use commonware_glue::dkg::{ParticipantsProvider, network::Addresses};
@@ -69,7 +69,10 @@ pub(crate) fn elect(current: &EpochInfo, head: &Head, chain_id: u64, count_max: 
 fn address(endpoint: &str) -> Option<Address> {
     let address: std::net::SocketAddr = endpoint.parse().ok()?;
     let is_usable = address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast();
-    is_usable.then_some(Address::Symmetric(address))
+    // As others read it from the block: all must find the same, and an address has parts that are not written (the scope
+    // of an IPv6 address).
+    let written = is_usable.then(|| Address::Symmetric(address).encode())?;
+    Address::decode(Copying(&written)).ok()
 }
 
 /// What is known of an epoch.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use alloy_primitives::{B256, U256};
-use commonware_codec::{Copying, DecodeExt as _, Encode as _};
+use commonware_codec::{Copying, Decode as _, DecodeExt as _, Encode as _};
 use commonware_consensus::types::{Epoch, Round, View};
 use commonware_cryptography::{
     Digestible as _, Signer as _,
@@ -114,6 +114,13 @@ fn the_bonded_are_elected_if_they_can_be_reached() {
     assert_eq!(at(7), Some(&address(7)));
     assert_eq!(at(3), Some(&Address::Symmetric("[::1]:300".parse().unwrap())));
     assert_eq!(directory.keys(), &keys(&[1, 2, 3, 7]));
+    // What a node elects is what others read: one whose endpoint says more than is written could halt the network.
+    let scoped = bonded(&[(8, "[fe80::1%5]:8")]);
+    let Elected { directory, .. } = elect(&current, &scoped, CHAIN_ID, 64);
+    let (bytes, count) = (directory.encode(), directory.len());
+    let read: Map<ed25519::PublicKey, Address> =
+        Map::decode_cfg(Copying(&bytes), &((..=count).into(), (), ())).unwrap();
+    assert_eq!(read, directory);
     let two = bonded(&[(8, "[::1]:8"), (9, "[::1]:9")]);
     assert_eq!(elect(&current, &two, CHAIN_ID, 1).players.len(), 1);
 }

@@ -1,7 +1,7 @@
 //! A node: a validator, an index of what it finalized, and the server that answers from it.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -54,6 +54,17 @@ pub enum NodeError {
         /// Height of the block.
         height: u64,
     },
+    /// It cannot listen for peers.
+    #[error(
+        "cannot listen for peers at {listen}: {source}; choose an address of this machine with a free port (behind NAT \
+         0.0.0.0 and the port that is passed on)"
+    )]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The server did not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -101,6 +112,21 @@ async fn reached(validator: &Validator, height: u64) -> Option<Head> {
     }
 }
 
+/// The index of a node that joined. If it stopped while it joined, it may have begun anew with a later state, and then so
+/// does the index: it holds nothing that others do not have.
+fn continued(index: Index, folder: &Folder, network: &Network, head: &Head) -> Result<Index, NodeError> {
+    let height = head.header.number;
+    let Some(last) = index.height() else { return Ok(index) };
+    if height == 0 || index.block(height)?.is_some() {
+        return Ok(index);
+    }
+    tracing::warn!(last, height, "the index begins anew: the node stopped while it joined");
+    drop(index);
+    let path = folder.index();
+    std::fs::remove_file(&path).map_err(|source| FolderError::Io { path: path.clone(), source })?;
+    Ok(Index::open(&path, network.chain_id())?)
+}
+
 /// Stops a validator whose node does not start; says why it had stopped.
 async fn give_up(validator: Validator, record: &Record) -> Stopped {
     // Whoever waits for the index must not keep the validator from ending.
@@ -117,8 +143,10 @@ impl Node {
     pub async fn start(options: NodeOptions) -> Result<Self, NodeError> {
         let NodeOptions { folder, listen, rpc, beneficiary, threads, allow_private } = options;
         let network = folder.network()?;
+        let config = folder.config()?;
+        // The library would stop with a panic.
+        TcpListener::bind(listen).map_err(|source| NodeError::Listen { listen, source })?;
         let index = Index::open(&folder.index(), network.chain_id())?;
-        let indexed = index.height().unwrap_or(0);
         let record = Arc::new(Record::new(network.chain_id()));
         let heartbeat = network.heartbeat();
         let timing = Timing {
@@ -140,7 +168,7 @@ impl Node {
             timing,
             threads,
             allow_private,
-            sync: folder.config()?.join,
+            sync: config.join,
             events: record.clone(),
         })?;
         let Some(head) = reached(&validator, 0).await else {
@@ -148,6 +176,8 @@ impl Node {
         };
         // The share is stored where it is pruned when its epoch is over.
         folder.forget_share()?;
+        let index = if config.join { continued(index, &folder, &network, &head)? } else { index };
+        let indexed = index.height().unwrap_or(0);
         record.open(index, &network, &head)?;
         // Blocks that were served before are delivered again, and nobody should miss them meanwhile.
         let Some(_) = reached(&validator, indexed).await else {

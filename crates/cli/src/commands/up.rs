@@ -179,6 +179,9 @@ fn take_part(
     Ok((provider, hosted.transpose()?))
 }
 
+/// Where the validator of a chain for development says that it is reached; it has no peers.
+const PEER_PORT: u16 = 30303;
+
 /// Starts the chain of a folder, which is made if there is none.
 fn start_chain(args: &UpArgs, folder: &Path, node: &Node) -> Result<ChainNode, Failure> {
     let nodes = Folder::new(folder);
@@ -190,7 +193,7 @@ fn start_chain(args: &UpArgs, folder: &Path, node: &Node) -> Result<ChainNode, F
         // A validator without peers listens where it likes.
         let plan = DevPlan {
             chain_id: chain::CHAIN_ID,
-            validators: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+            validators: vec![(Ipv4Addr::LOCALHOST, PEER_PORT).into()],
             accounts: chain::ACCOUNTS,
             parameters: vec![],
             time: time.as_secs(),
@@ -198,7 +201,7 @@ fn start_chain(args: &UpArgs, folder: &Path, node: &Node) -> Result<ChainNode, F
         let created = plan.create().map_err(|e| chain::network_failure(&e))?;
         let founder = &created.founders[0];
         let config = NodeConfig {
-            listen: founder.listen,
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
             rpc: args.rpc,
             beneficiary: founder.operator.address,
             allow_private: true,

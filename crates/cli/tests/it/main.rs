@@ -3,6 +3,8 @@
 mod anchoring;
 mod commands;
 mod demo;
+#[cfg(unix)]
+mod disk;
 #[path = "../../../store/tests/it/fixture.rs"]
 mod fixture;
 mod home;

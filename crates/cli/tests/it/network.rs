@@ -17,15 +17,19 @@ use crate::home::{Home, PIXELS, text};
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A running command that has printed its banner. Killed when dropped, unless it was asked to stop.
-struct Running {
-    child: Child,
+pub(crate) struct Running {
+    pub(crate) child: Child,
     banner: Value,
 }
 
 impl Running {
     fn start(home: &Home, args: &[&str]) -> Self {
+        Self::from(home, home.command(args))
+    }
+
+    pub(crate) fn from(home: &Home, mut command: Command) -> Self {
         let log = File::options().create(true).append(true).open(home.path("log")).unwrap();
-        let mut child = home.command(args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut text = String::new();
         while !text.ends_with("\n}\n") {
@@ -36,13 +40,13 @@ impl Running {
         Self { child, banner: serde_json::from_str(&text).unwrap() }
     }
 
-    fn text(&self, pointer: &str) -> String {
+    pub(crate) fn text(&self, pointer: &str) -> String {
         let found = self.banner.pointer(pointer).and_then(Value::as_str);
         found.unwrap_or_else(|| panic!("no {pointer} in {}", self.banner)).to_owned()
     }
 
     /// Asks it to stop, as Ctrl-C does, so that its own processes end as well.
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(asked.success() && self.child.wait().unwrap().success());
     }
@@ -65,7 +69,7 @@ impl Drop for Validators {
     }
 }
 
-fn log_of(home: &Home) -> String {
+pub(crate) fn log_of(home: &Home) -> String {
     String::from_utf8_lossy(&home.read("log")).into_owned()
 }
 

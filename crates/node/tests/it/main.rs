@@ -90,6 +90,10 @@ async fn a_fifth_joins_by_bonding() {
     let fifth = net.join().await;
     net.start(fifth).await;
     assert_eq!(net.balance(fifth, to).await, U256::from(3), "it has what was before");
+    // Stopped as soon as it is there, it may have to join again.
+    net.stop(fifth).await;
+    net.start(fifth).await;
+    assert_eq!(net.balance(fifth, to).await, U256::from(3));
     net.until(fifth, 3 * EPOCH + 2).await;
     net.stop(0).await;
     let late = net.send(fifth, 1, to, 4).await;

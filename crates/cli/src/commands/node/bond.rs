@@ -3,7 +3,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf};
 use alloy_primitives::{B256, U256, hex};
 use clap::Args;
 use serde::Serialize;
-use veracity_client::{Account, Chain, RoleSet};
+use veracity_client::{Account, Chain, RoleSet, Stake};
 use veracity_node::Folder;
 
 use crate::{
@@ -108,6 +108,7 @@ pub(super) fn execute(args: &BondArgs, out: Output) -> Result<(), Failure> {
             let proof = identity.bind_operator(chain.id(), operator.address());
             stake.register(&operator, node, RoleSet::VALIDATOR, &endpoint, proof, bond).map_err(failure)?;
         }
+        Some(info) if info.operator != operator.address() => return Err(not_operator(&info, &operator)),
         Some(info) => {
             let roles = RoleSet(info.roles).with(RoleSet::VALIDATOR);
             let needed = stake.required_bond(roles).map_err(failure)?;
@@ -118,6 +119,9 @@ pub(super) fn execute(args: &BondArgs, out: Output) -> Result<(), Failure> {
             }
             if roles != RoleSet(info.roles) {
                 stake.set_roles(&operator, node, roles).map_err(failure)?;
+            }
+            if !stake.node(node).map_err(failure)?.is_some_and(|info| info.candidate) {
+                stake.stand(&operator, node).map_err(failure)?;
             }
             if info.endpoint != endpoint {
                 stake.set_endpoint(&operator, node, &endpoint).map_err(failure)?;
@@ -138,16 +142,23 @@ pub(super) fn execute(args: &BondArgs, out: Output) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Somebody else speaks for the node.
+pub(super) fn not_operator(info: &Stake::NodeInfo, operator: &Account) -> Failure {
+    let message = format!("the operator of this node is {}, not {}", info.operator, operator.address());
+    Failure::input("not_operator", message, "give the key of that account with --operator-key")
+}
+
 fn check_money(chain: &Chain, operator: &Account, bond: U256) -> Result<(), Failure> {
     let balance = chain.balance(operator.address()).map_err(|e| client_failure(&e))?;
     if balance > bond {
         return Ok(());
     }
-    let (has, needs) = (ver(balance), ver(bond));
-    let message = format!("{} has {has} VER, and needs {needs} and some for gas", operator.address());
+    let (address, missing) = (operator.address(), bond - balance + U256::from(10).pow(U256::from(18)));
+    let message =
+        format!("{address} has {} VER; it needs {} for the bond, and some for gas", ver(balance), ver(bond));
     let fix = format!(
-        "send it some; on networks for development: veracity faucet {} --amount {needs}",
-        operator.address()
+        "send it some; on networks for development: veracity faucet {address} --amount {}",
+        ver(missing)
     );
     Err(Failure::input("too_poor", message, fix))
 }

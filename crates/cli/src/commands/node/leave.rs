@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 use veracity_client::RoleSet;
 
-use super::bond::{Opened, Operated};
+use super::bond::{Opened, Operated, not_operator};
 use crate::{
     chain::{client_failure, ver},
     error::Failure,
@@ -14,8 +14,9 @@ use crate::{
 
 /// Give up all roles of a node, and take its money out of the bond.
 ///
-/// It is not elected any more, but those who were elected before sign until the end of the third epoch after: keep it
-/// running until then. Its money can be withdrawn after the delay that the network prescribes.
+/// It is not elected any more, but those who were elected before sign until the end of the third epoch after, and longer
+/// if the newly elected do not turn up: keep it running until then. Its money can be withdrawn after the delay that the
+/// network prescribes.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  veracity node leave --folder v --operator-key operator.key")]
 pub(super) struct LeaveArgs {
@@ -54,6 +55,9 @@ pub(super) fn leave(args: &LeaveArgs, out: Output) -> Result<(), Failure> {
     let Opened { node, operator, chain, .. } = &opened;
     let stake = chain.stake();
     let info = stake.node(*node).map_err(failure)?.ok_or_else(|| unknown(&opened))?;
+    if info.operator != operator.address() {
+        return Err(not_operator(&info, operator));
+    }
     if info.roles != 0 {
         stake.set_roles(operator, *node, RoleSet(0)).map_err(failure)?;
     }
@@ -99,7 +103,10 @@ impl fmt::Display for Leaving {
         for Waiting { amount_wei, ready_at } in waiting {
             let amount = ver(U256::from(*amount_wei));
             match ready_at.checked_sub(now).filter(|rest| *rest > 0) {
-                Some(rest) => writeln!(f, "  waits      {amount} VER, for {rest} s more")?,
+                Some(rest) => {
+                    let (days, hours) = (rest / 86_400, rest % 86_400 / 3600);
+                    writeln!(f, "  waits      {amount} VER, for {days} days and {hours} hours more")?;
+                }
                 None => writeln!(f, "  ready      {amount} VER: veracity node withdraw")?,
             }
         }

@@ -54,6 +54,13 @@ pub(super) fn execute(args: &StartArgs, out: Output) -> Result<(), Failure> {
     };
     let runtime = server::runtime()?;
     runtime.block_on(async {
+        if config.join {
+            out.note(format!(
+                "node {} listens at {}; it begins when the validators connect, in the epoch after its election",
+                alloy_primitives::hex::encode(identity.public_key()),
+                options.listen
+            ));
+        }
         let mut interrupted = std::pin::pin!(server::interrupted());
         let node = tokio::select! {
             node = Node::start(options) => node.map_err(|e| chain::node_failure(&e))?,
