@@ -5,7 +5,7 @@ use std::{fmt, path::Path};
 use alloy_primitives::{U256, utils::format_ether};
 use serde::Serialize;
 use veracity_client::{Account, ClientError};
-use veracity_node::{DevAccount, FolderError, Network, NetworkError, NodeError, dev_accounts};
+use veracity_node::{DevAccount, FolderError, Network, NetworkError, NodeError, dev_accounts, dev_operators};
 
 use crate::{error::Failure, files};
 
@@ -16,13 +16,9 @@ pub(crate) const CHAIN_ID: u64 = 31337;
 /// Accounts with money on networks for development.
 pub(crate) const ACCOUNTS: u32 = 10;
 
-/// Dev accounts that operators of nodes may be: those for users, of providers, and of validators.
-const DEV_OPERATORS: [std::ops::Range<u32>; 3] = [0..ACCOUNTS, 100..132, 1000..1032];
-
-/// The account for development with this address, if it is one that operates nodes.
+/// The account for development with this address, if it is one that operates nodes, or one for users.
 pub(crate) fn dev_account(address: alloy_primitives::Address) -> Option<DevAccount> {
-    let accounts = DEV_OPERATORS.into_iter().flatten().flat_map(|index| dev_accounts(index, 1));
-    accounts.into_iter().find(|account| account.address == address)
+    dev_accounts(0, ACCOUNTS).into_iter().chain(dev_operators()).find(|account| account.address == address)
 }
 
 /// What one needs to use a network for development.

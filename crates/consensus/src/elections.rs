@@ -3,17 +3,13 @@
 //! The question is answered in the state after the middle block of an epoch, which all nodes have in common, and the
 //! answer is kept durably before that block counts as done: it is needed again when the epoch ends.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::NonZeroU64,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
 
 use bytes::BufMut;
 use commonware_codec::{
     Buf, Copying, DecodeExt as _, Encode as _, EncodeSize, Error as CodecError, RangeCfg, Read, Write,
 };
-use commonware_consensus::types::{Epoch, FixedEpocher, Height};
+use commonware_consensus::types::{Epoch, Epocher as _, FixedEpocher, Height};
 use commonware_glue::dkg::{ParticipantsProvider, network::Addresses};
 use commonware_p2p::Address;
 use commonware_storage::{
@@ -185,13 +181,11 @@ impl<E: Context> Elections<E> {
     }
 
     fn epoch(&self, height: Height) -> Epoch {
-        use commonware_consensus::types::Epocher as _;
         self.0.epocher.containing(height).expect("each height is in an epoch").epoch()
     }
 
     /// What an epoch began with.
     async fn info(&self, epoch: Epoch, marshal: &Marshal) -> Option<EpochInfo> {
-        use commonware_consensus::types::Epocher as _;
         let Some(before) = epoch.previous() else { return Some(self.0.genesis.clone()) };
         if let Some(info) = self.record(epoch).await.and_then(|record| record.info) {
             return Some(info);
@@ -246,11 +240,7 @@ impl<E: Context> ParticipantsProvider for Elections<E> {
         let known = decided.map(|elected| elected.directory);
         let known = known.unwrap_or_else(|| self.0.genesis.directory.clone().into_inner());
         let nowhere = Address::Symmetric(([0, 0, 0, 0], 0).into());
-        let peers: BTreeSet<PublicKey> = peers.into_iter().collect();
-        let address = |peer: PublicKey| {
-            let address = known.get_value(&peer).unwrap_or(&nowhere).clone();
-            (peer, address)
-        };
-        peers.into_iter().map(address).collect()
+        let address = |peer: &PublicKey| known.get_value(peer).unwrap_or(&nowhere).clone();
+        peers.iter().map(|peer| (peer.clone(), address(peer))).collect()
     }
 }

@@ -9,6 +9,6 @@ mod record;
 pub use folder::{Folder, FolderError, NodeConfig};
 pub use network::{
     Created, DEV_MNEMONIC, DEV_PROVIDERS, DevAccount, DevPlan, Founder, Network, NetworkError, dev_accounts,
-    dev_provider, faucet_account,
+    dev_operators, dev_provider, faucet_account,
 };
 pub use node::{Node, NodeError, NodeOptions};

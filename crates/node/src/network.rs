@@ -213,6 +213,15 @@ pub fn dev_provider(index: u32) -> DevAccount {
     dev_accounts(PROVIDERS_FIRST + index, 1).remove(0)
 }
 
+/// The accounts that operate nodes on networks for development: those of providers, and of as many validators as there may
+/// be.
+pub fn dev_operators() -> impl Iterator<Item = DevAccount> {
+    let validators = u32::try_from(DEV_VALIDATORS_MAX).unwrap_or(u32::MAX);
+    let places = (PROVIDERS_FIRST..PROVIDERS_FIRST + DEV_PROVIDERS)
+        .chain(OPERATORS_FIRST..OPERATORS_FIRST + validators);
+    places.map(|place| dev_accounts(place, 1).remove(0))
+}
+
 /// A new network.
 #[derive(Debug, Clone)]
 pub struct Created {

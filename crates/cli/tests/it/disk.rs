@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     home::Home,
-    network::{Running, log_of},
+    running::{Running, log_of},
 };
 
 /// `veracity up` with a chain whose JSON-RPC has this port.

@@ -3,16 +3,14 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
-    process::{Child, ChildStdout, Stdio},
+    process::Stdio,
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
 use veracity_graph::{Bundle, ModelId};
 use veracity_hosting::{NodeId, ranking};
 use veracity_node::dev_accounts;
@@ -23,59 +21,16 @@ use crate::{
     fixture::{bundle_with_rows, wide_bundle},
     home::{Done, Home},
     proxy::{Mode, Proxy},
+    running::Running,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(90);
-
-/// A command that goes on until it is dropped.
-struct Process {
-    child: Child,
-    banner: Value,
-    _output: BufReader<ChildStdout>,
-}
-
-impl Process {
-    /// Starts a command and waits for its banner, one object over several lines.
-    fn start(home: &Home, args: &[&str], log: &str) -> Self {
-        let log = fs::File::options().create(true).append(true).open(home.path(log)).unwrap();
-        let mut command = home.command(args);
-        command.env("RUST_LOG", "info").stdout(Stdio::piped()).stderr(log);
-        let mut child = command.spawn().unwrap();
-        let (mut output, mut text) = (BufReader::new(child.stdout.take().unwrap()), String::new());
-        while !text.ends_with("\n}\n") {
-            assert!(output.read_line(&mut text).unwrap() > 0, "the banner comes whole: {text}");
-        }
-        Self { child, banner: serde_json::from_str(&text).unwrap(), _output: output }
-    }
-
-    /// As the loss of power would.
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // A network stops its validators when it is asked to; the others may be gone.
-        let _ = std::process::Command::new("kill")
-            .arg(self.child.id().to_string())
-            .stderr(Stdio::null())
-            .status();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
-            sleep(Duration::from_millis(20));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A chain, and nodes that host.
 struct Network {
     rpc: String,
     members: Vec<Member>,
-    _chain: Process,
+    _chain: Running,
     _home: Home,
 }
 
@@ -84,7 +39,7 @@ struct Member {
     home: Home,
     proxy: Proxy,
     id: NodeId,
-    process: Process,
+    process: Running,
 }
 
 fn free_address() -> SocketAddr {
@@ -105,7 +60,7 @@ impl Network {
         let home = Home::new();
         let port = free_address().port().to_string();
         let args = ["localnet", "--json", "--validators", "1", "--providers", "0", "--rpc-port", &port];
-        let chain = Process::start(&home, &args, "log");
+        let chain = Running::start(&home, &args);
         let rpc = chain.banner["endpoints"][0].as_str().unwrap().to_owned();
         let members = quotas.iter().enumerate().map(|(index, quota)| Member::start(&rpc, index, quota));
         let members = members.collect();
@@ -147,7 +102,7 @@ impl Member {
         let (listen, endpoint) = (address.to_string(), format!("http://{}", proxy.address));
         let args = ["up", "--json", "--listen", &listen, "--endpoint", &endpoint, "--chain", rpc];
         let key = ["--operator-key", "operator.key", "--host-quota", quota, "--host-interval", "1"];
-        let process = Process::start(&home, &[&args[..], &key].concat(), "log");
+        let process = Running::start(&home, &[&args[..], &key].concat());
         Self { home, proxy, id, process }
     }
 

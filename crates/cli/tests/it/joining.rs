@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{home::Home, localnet::Localnet};
+use crate::{home::Home, running::Running};
 
 /// A refusal with this code.
 #[track_caller]
@@ -15,7 +15,10 @@ fn refused(home: &Home, args: &[&str], code: &str) {
 #[test]
 fn somebody_comes_to_a_network_and_leaves() {
     let home = Home::new();
-    let net = Localnet::start(&home, &["--validators", "1", "--providers", "0", "--rpc-port", "0"]);
+    let net = Running::start(
+        &home,
+        &["localnet", "--json", "--validators", "1", "--providers", "0", "--rpc-port", "0"],
+    );
     let url = net.banner["endpoints"][0].as_str().unwrap().to_owned();
     let network_file = home.path("data/localnet/0/network.json").display().to_string();
 
@@ -65,6 +68,11 @@ fn somebody_comes_to_a_network_and_leaves() {
     assert_eq!(status["nodes"]["validators"].as_array().unwrap().len(), 2);
     assert!(home.run(&["status", "--rpc", &url]).ok().stdout.contains("10100"), "the bond is shown");
 
+    home.run(&["keys", "new", "other.key"]).ok();
+    for verb in ["bond", "leave"] {
+        let args = ["node", verb, "--folder", "v", "--operator-key", "other.key", "--rpc", &url];
+        refused(&home, &args, "not_operator");
+    }
     let left = run(act("leave", &[])).ok().json();
     assert_eq!(left["waiting"].as_array().unwrap().len(), 1);
     let early = run(act("withdraw", &[]));

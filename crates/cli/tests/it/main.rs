@@ -18,4 +18,5 @@ mod network;
 #[cfg(unix)]
 mod proxy;
 mod refusals;
+mod running;
 mod server;

@@ -1,77 +1,21 @@
 //! Real validators and providers as processes: receipts get into blocks, verify offline from the network's key, and are
 //! not lost when a provider is killed.
 
-use std::{
-    fs::File,
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use veracity_node::dev_provider;
 use veracity_receipt::{Evidence, Receipt};
 
-use crate::home::{Home, PIXELS, text};
+use crate::{
+    home::{Home, PIXELS, text},
+    running::{Running, log_of},
+};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A running command that has printed its banner. Killed when dropped, unless it was asked to stop.
-pub(crate) struct Running {
-    pub(crate) child: Child,
-    banner: Value,
-}
-
-impl Running {
-    fn start(home: &Home, args: &[&str]) -> Self {
-        Self::from(home, home.command(args))
-    }
-
-    pub(crate) fn from(home: &Home, mut command: Command) -> Self {
-        let log = File::options().create(true).append(true).open(home.path("log")).unwrap();
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut text = String::new();
-        while !text.ends_with("\n}\n") {
-            let line = lines.next().unwrap_or_else(|| panic!("no banner: {}", log_of(home)));
-            text += &line.unwrap();
-            text.push('\n');
-        }
-        Self { child, banner: serde_json::from_str(&text).unwrap() }
-    }
-
-    pub(crate) fn text(&self, pointer: &str) -> String {
-        let found = self.banner.pointer(pointer).and_then(Value::as_str);
-        found.unwrap_or_else(|| panic!("no {pointer} in {}", self.banner)).to_owned()
-    }
-
-    /// Asks it to stop, as Ctrl-C does, so that its own processes end as well.
-    pub(crate) fn stop(mut self) {
-        let asked = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(asked.success() && self.child.wait().unwrap().success());
-    }
-
-    /// Kills it without warning.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-/// A network whose validators end with the test, also when it fails.
-struct Validators(Option<Running>);
-
-impl Drop for Validators {
-    fn drop(&mut self) {
-        if let Some(running) = self.0.take() {
-            running.stop();
-        }
-    }
-}
-
-pub(crate) fn log_of(home: &Home) -> String {
-    String::from_utf8_lossy(&home.read("log")).into_owned()
-}
+/// A network of validators.
+struct Validators(Running);
 
 /// Four validators without providers, an operator's key, a request, and the network's key in a file.
 fn network(home: &Home) -> Validators {
@@ -79,13 +23,13 @@ fn network(home: &Home) -> Validators {
     let running = Running::start(home, &[&args[..], &[text(&home.path("net"))]].concat());
     home.write("operator.key", dev_provider(0).key.to_string().as_bytes());
     home.write("key.hex", running.text("/chain/network_key").as_bytes());
-    Validators(Some(running))
+    Validators(running)
 }
 
 impl Validators {
     /// A provider of the network that looks for receipts to anchor at this interval.
     fn provider(&self, home: &Home, interval_ms: &str) -> Running {
-        let rpc = self.0.as_ref().unwrap().text("/endpoints/1");
+        let rpc = self.0.text("/endpoints/1");
         let args =
             ["up", "--json", "--listen", "127.0.0.1:0", "--chain", &rpc, "--operator-key", "operator.key"];
         Running::start(
@@ -197,12 +141,12 @@ fn a_provider_that_is_killed_loses_no_receipt_and_uses_no_sequence_twice() {
     let net = network(&home);
     let mut ids = vec![];
     // Killed after the answers, before it looks for them again.
-    let provider = net.provider(&home, "3600000");
+    let mut provider = net.provider(&home, "3600000");
     ids.extend((0..3).map(|_| ask(&provider).2));
     provider.kill();
     // Killed while it anchors, somewhere.
     for _ in 0..4 {
-        let provider = net.provider(&home, "1");
+        let mut provider = net.provider(&home, "1");
         ids.extend((0..2).map(|_| ask(&provider).2));
         provider.kill();
     }

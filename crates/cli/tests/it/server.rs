@@ -4,35 +4,26 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    process::{Child, Stdio},
 };
 
 use serde_json::Value;
 
-use crate::home::{Home, PIXELS, npy, ramp};
+use crate::{
+    home::{Home, PIXELS, npy, ramp},
+    running::Running,
+};
 
-/// A running `veracity up`, killed when dropped.
-struct Up {
-    child: Child,
-    banner: Value,
-}
+/// A running `veracity up`.
+struct Up(Running);
 
 impl Up {
     fn start(home: &Home, args: &[&str]) -> Self {
         let args = [&["up", "--no-chain", "--json", "--listen", "127.0.0.1:0"], args].concat();
-        let mut child = home.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut text = String::new();
-        // The banner is one object, printed over several lines.
-        while !text.ends_with("\n}\n") {
-            text += &lines.next().expect("the banner comes whole").unwrap();
-            text.push('\n');
-        }
-        Self { child, banner: serde_json::from_str(&text).unwrap() }
+        Self(Running::start(home, &args))
     }
 
     fn url(&self) -> &str {
-        self.banner["url"].as_str().unwrap()
+        self.0.banner["url"].as_str().unwrap()
     }
 
     /// Head and body of the answer to one request, which must succeed.
@@ -51,13 +42,6 @@ impl Up {
         let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase();
         assert!(head.starts_with("http/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
         (head, answer[end + 4..].to_vec())
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 }
 
@@ -96,7 +80,7 @@ fn a_read_only_server_takes_no_models() {
 fn an_answer_over_http_is_verified_offline() {
     let home = Home::with_mlp();
     let up = Up::start(&home, &[]);
-    assert_eq!(up.banner["models"][0], "mlp");
+    assert_eq!(up.0.banner["models"][0], "mlp");
     let zeros = vec!["0.5"; PIXELS].join(",");
     let request = format!(
         r#"{{"inputs":[{{"name":"image","datatype":"FP32","shape":[1,{PIXELS}],"data":[{zeros}]}}]}}"#
@@ -109,7 +93,7 @@ fn an_answer_over_http_is_verified_offline() {
     home.write("r.cose.request", request.as_bytes());
     home.write("r.cose.response", &response);
     let verdict = home.run(&["verify", "r.cose", "--json"]).ok().json();
-    assert_eq!(verdict["receipt"]["executor"], up.banner["executor"]);
+    assert_eq!(verdict["receipt"]["executor"], up.0.banner["executor"]);
 }
 
 /// The command line and the server of one data folder are one executor, also at the same time.
@@ -119,7 +103,7 @@ fn one_folder_is_one_executor() {
     let up = Up::start(&home, &[]);
     home.write("x.npy", &npy("<f4", &[1, PIXELS], &ramp(1)));
     let run = home.run(&["run", "mlp", "--input", "x.npy", "--receipt", "r.cose", "--json"]).ok().json();
-    assert_eq!(run["receipt"]["executor"], up.banner["executor"]);
+    assert_eq!(run["receipt"]["executor"], up.0.banner["executor"]);
 }
 
 #[test]
@@ -154,7 +138,7 @@ fn trouble_with_a_server_has_codes() {
 fn a_server_stops_when_asked() {
     let home = Home::new();
     let mut up = Up::start(&home, &[]);
-    let pid = up.child.id().to_string();
+    let pid = up.0.child.id().to_string();
     std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-    assert!(up.child.wait().unwrap().success());
+    assert!(up.0.child.wait().unwrap().success());
 }

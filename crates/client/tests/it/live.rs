@@ -5,7 +5,7 @@ use std::thread;
 use alloy_primitives::{Address, B256, U256};
 use veracity_client::{Account, ClientError, Publication, Receipts, RoleSet, Stake};
 
-use crate::support::{CHAIN_ID, Network};
+use crate::dev_chain::{CHAIN_ID, Network};
 
 fn ether(amount: u64) -> U256 {
     U256::from(amount) * U256::from(10).pow(U256::from(18))
@@ -103,7 +103,7 @@ fn models_are_published_and_found() {
     let inclusion = chain.inclusion(sent.hash).unwrap().unwrap();
     assert_eq!((inclusion.block_number, inclusion.index), (sent.height, sent.index));
     assert_eq!(chain.logs_at(sent.height, veracity_client::MODELS, &[]).unwrap(), sent.logs);
-    assert_eq!(chain.network_key().unwrap(), network.key());
+    assert_eq!(chain.network_key().unwrap(), network.key_bytes());
     let finalization = loop {
         if let Some(finalization) = chain.finalization(sent.height).unwrap() {
             break finalization;

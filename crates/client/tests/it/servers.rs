@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256, U256};
 use serde_json::json;
 use veracity_client::{Account, Chain, ClientError, Rpc};
 
-use crate::support::serve;
+use crate::server::serve;
 
 const CONNECTED: &str = r#"{"jsonrpc":"2.0","id":1,"result":"0x7a69"}"#;
 

@@ -6,7 +6,10 @@ use veracity_client::RoleSet;
 use veracity_provider::AnchorError;
 use veracity_store::SequenceError;
 
-use crate::support::{Network, Provider, assert_verifies, settle};
+use crate::{
+    dev_chain::Network,
+    support::{Provider, assert_verifies, settle},
+};
 
 const BATCH_MAX: u64 = 65_536;
 

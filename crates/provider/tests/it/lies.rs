@@ -7,7 +7,10 @@ use veracity_client::{Chain, ClientError, RoleSet};
 use veracity_light::NetworkKey;
 use veracity_provider::AnchorError;
 
-use crate::support::{Network, Provider, assert_verifies, liar, liar_with, settle};
+use crate::{
+    dev_chain::Network,
+    support::{Provider, assert_verifies, liar, liar_with, settle},
+};
 
 /// A provider with one anchored receipt and no evidence of it yet.
 fn scene(network: &Network) -> Provider {

@@ -1,70 +1,20 @@
-//! A chain with one validator in this process, and nodes that serve models beside it.
+//! Nodes that serve models beside a chain.
 
-use std::{
-    net::Ipv4Addr,
-    num::NonZeroUsize,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
 use ed25519_dalek::{Signer as _, SigningKey};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, runtime::Runtime};
-use veracity_client::{Account, Chain, Publication, RoleSet};
+use tokio::net::TcpListener;
+use veracity_client::{Account, Publication, RoleSet};
 use veracity_graph::{Bundle, ModelId};
 use veracity_hosting::{Client, FetchConfig, Hosting, HostingConfig, Maintainer, NodeId, router};
-use veracity_node::{Created, DevPlan, Folder, Node, NodeConfig, NodeOptions};
 use veracity_provider::{ChainRegistry, HostLoop, manifest_root, model_word};
 use veracity_store::Store;
 
-/// A running chain; it ends when dropped.
-pub(crate) struct Network {
-    pub(crate) chain: Chain,
-    created: Created,
-    node: Option<Node>,
-    pub(crate) runtime: Runtime,
-    _folder: TempDir,
-}
+use crate::dev_chain::Network;
 
 impl Network {
-    pub(crate) fn start() -> Self {
-        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let validators = vec![(Ipv4Addr::LOCALHOST, 0).into()];
-        let plan = DevPlan { chain_id: 31337, validators, accounts: 6, parameters: vec![], time };
-        let created = plan.create().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let (at, founder) = (Folder::new(&folder.path().join("0")), &created.founders[0]);
-        let rpc = (Ipv4Addr::LOCALHOST, 0).into();
-        let beneficiary = founder.operator.address;
-        let config =
-            NodeConfig { listen: founder.listen, rpc, beneficiary, allow_private: true, join: false };
-        at.found(&created.network, founder, &config).unwrap();
-        let options = NodeOptions {
-            folder: at,
-            listen: founder.listen,
-            rpc: veracity_rpc::Config::new(rpc),
-            beneficiary,
-            threads: NonZeroUsize::MIN,
-            allow_private: true,
-        };
-        let runtime = Runtime::new().unwrap();
-        let node = runtime.block_on(Node::start(options)).unwrap();
-        let chain = Chain::connect(&format!("http://{}", node.rpc_address())).unwrap();
-        Self { chain, created, node: Some(node), runtime, _folder: folder }
-    }
-
-    pub(crate) fn stop(&mut self) {
-        if let Some(node) = self.node.take() {
-            self.runtime.block_on(node.stop());
-        }
-    }
-
-    /// A funded account.
-    pub(crate) fn account(&self, index: usize) -> Account {
-        Account::from_key(self.created.accounts[index].key).unwrap()
-    }
-
     /// Registers a node whose key has this seed.
     pub(crate) fn register(&self, operator: &Account, seed: u8, roles: RoleSet, endpoint: &str) -> NodeId {
         let (key, stake) = (SigningKey::from_bytes(&[seed; 32]), self.chain.stake());
@@ -92,12 +42,6 @@ impl Network {
 
     pub(crate) fn reader(&self) -> ChainRegistry {
         ChainRegistry::of_reader(self.chain.clone())
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 

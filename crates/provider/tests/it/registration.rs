@@ -5,7 +5,7 @@ use veracity_client::{Account, RoleSet};
 use veracity_provider::{RegisterError, Registered, Registration, register};
 use veracity_receipt::ExecutorKey;
 
-use crate::support::Network;
+use crate::dev_chain::Network;
 
 fn ether(amount: u64) -> U256 {
     U256::from(amount) * U256::from(10).pow(U256::from(18))

@@ -9,8 +9,9 @@ use veracity_provider::ChainRegistry;
 use veracity_store::Store;
 
 use crate::{
+    dev_chain::Network,
     fixture::{bundle, wide_bundle},
-    network::{Member, Network, wait_until},
+    network::{Member, wait_until},
 };
 
 #[test]

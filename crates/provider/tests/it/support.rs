@@ -1,20 +1,16 @@
-//! A chain with one validator, a store with receipts, and a node that lies.
+//! A store with receipts, and a node that lies.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, TcpListener},
-    num::NonZeroUsize,
     sync::Arc,
-    time::SystemTime,
 };
 
 use alloy_primitives::B256;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 use veracity_client::{Account, Chain, ClientError, RoleSet, Rpc};
 use veracity_light::{Evidence, Parts, merkle};
-use veracity_node::{Created, DevPlan, Folder, Node, NodeConfig, NodeOptions};
 use veracity_provider::{AnchorError, Anchorer, AnchorerParts, Registration, Tick, register};
 use veracity_receipt::{
     CheckName, Claims, ExecutorKey, Materials, ModelId, NetworkKey, Policy, Receipt, Request, Response, Run,
@@ -22,60 +18,12 @@ use veracity_receipt::{
 };
 use veracity_store::{EvidenceLog, ReceiptLimits, SequenceError, SequenceLog, Store};
 
-pub(crate) const CHAIN_ID: u64 = 31337;
-
-/// A running chain; it ends when dropped.
-pub(crate) struct Network {
-    pub(crate) chain: Chain,
-    created: Created,
-    node: Option<Node>,
-    runtime: Runtime,
-    _folder: TempDir,
-}
+use crate::dev_chain::Network;
 
 impl Network {
-    pub(crate) fn start() -> Self {
-        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let validators = vec![(Ipv4Addr::LOCALHOST, 0).into()];
-        let plan = DevPlan { chain_id: CHAIN_ID, validators, accounts: 3, parameters: vec![], time };
-        let created = plan.create().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let (at, founder) = (Folder::new(&folder.path().join("0")), &created.founders[0]);
-        let rpc = (Ipv4Addr::LOCALHOST, 0).into();
-        let beneficiary = founder.operator.address;
-        let config =
-            NodeConfig { listen: founder.listen, rpc, beneficiary, allow_private: true, join: false };
-        at.found(&created.network, founder, &config).unwrap();
-        let options = NodeOptions {
-            folder: at,
-            listen: founder.listen,
-            rpc: veracity_rpc::Config::new(rpc),
-            beneficiary,
-            threads: NonZeroUsize::MIN,
-            allow_private: true,
-        };
-        let runtime = Runtime::new().unwrap();
-        let node = runtime.block_on(Node::start(options)).unwrap();
-        let chain = Chain::connect(&format!("http://{}", node.rpc_address())).unwrap();
-        Self { chain, created, node: Some(node), runtime, _folder: folder }
-    }
-
-    /// A funded account.
-    pub(crate) fn account(&self, index: usize) -> Account {
-        Account::from_key(self.created.accounts[index].key).unwrap()
-    }
-
     /// The key that certificates verify against.
     pub(crate) fn key(&self) -> NetworkKey {
-        NetworkKey::from_bytes(self.created.network.key().as_slice()).unwrap()
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        if let Some(node) = self.node.take() {
-            self.runtime.block_on(node.stop());
-        }
+        NetworkKey::from_bytes(&self.key_bytes()).unwrap()
     }
 }
 

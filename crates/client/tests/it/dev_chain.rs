@@ -1,11 +1,6 @@
-//! A chain with one validator, and a server that says what it is told.
+//! A chain with one validator in this process.
 
-use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener},
-    num::NonZeroUsize,
-    time::SystemTime,
-};
+use std::{net::Ipv4Addr, num::NonZeroUsize, time::SystemTime};
 
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -19,7 +14,7 @@ pub(crate) struct Network {
     pub(crate) chain: Chain,
     created: Created,
     node: Option<Node>,
-    runtime: Runtime,
+    pub(crate) runtime: Runtime,
     _folder: TempDir,
 }
 
@@ -27,7 +22,7 @@ impl Network {
     pub(crate) fn start() -> Self {
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let validators = vec![(Ipv4Addr::LOCALHOST, 0).into()];
-        let plan = DevPlan { chain_id: CHAIN_ID, validators, accounts: 3, parameters: vec![], time };
+        let plan = DevPlan { chain_id: CHAIN_ID, validators, accounts: 6, parameters: vec![], time };
         let created = plan.create().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (at, founder) = (Folder::new(&folder.path().join("0")), &created.founders[0]);
@@ -55,39 +50,20 @@ impl Network {
         Account::from_key(self.created.accounts[index].key).unwrap()
     }
 
-    pub(crate) fn key(&self) -> Vec<u8> {
+    /// The key that certificates verify against.
+    pub(crate) fn key_bytes(&self) -> Vec<u8> {
         self.created.network.key().to_vec()
     }
-}
 
-impl Drop for Network {
-    fn drop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(node) = self.node.take() {
             self.runtime.block_on(node.stop());
         }
     }
 }
 
-/// Serves these bodies, one per request, the last one for ever; gives the URL.
-pub(crate) fn serve(bodies: &[&str]) -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let mut bodies: Vec<String> = bodies.iter().rev().map(ToString::to_string).collect();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = BufReader::new(stream.unwrap());
-            let (mut line, mut length) = (String::new(), 0);
-            while stream.read_line(&mut line).is_ok_and(|n| n > 2) {
-                let lower = line.to_ascii_lowercase();
-                length = lower.strip_prefix("content-length:").map_or(length, |n| n.trim().parse().unwrap());
-                line.clear();
-            }
-            stream.read_exact(&mut vec![0; length]).unwrap();
-            let body = if bodies.len() > 1 { bodies.pop().unwrap() } else { bodies[0].clone() };
-            let head =
-                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-            stream.get_mut().write_all(format!("{head}{body}").as_bytes()).unwrap();
-        }
-    });
-    url
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
