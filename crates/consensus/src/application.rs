@@ -323,7 +323,7 @@ where
             transactions = block.execution().transactions.len(),
             "finalized"
         );
-        self.pool.update(&executed.state);
+        self.pool.update(&executed.changes);
         self.seeds.prune(block.section().context.round);
     }
 }
