@@ -12,6 +12,7 @@ mod database;
 mod elections;
 mod genesis;
 mod gossip;
+mod peers;
 mod pool;
 mod secrets;
 mod seeds;
@@ -32,9 +33,10 @@ pub use block::{
     SyncTarget, VALIDATORS_MAX, random_value,
 };
 pub use database::Head;
+pub use elections::EpochStatus;
 pub use genesis::Genesis;
 pub use pool::{SharedPool, SubmitError};
-pub use stack::{Channel, Channels, Config, Running, Timing, message_bytes_max, start};
+pub use stack::{Channel, Channels, Config, Faults, Running, Timing, message_bytes_max, start};
 
 /// What separates this network's signatures from all others.
 pub const NAMESPACE: &[u8] = b"veracity";

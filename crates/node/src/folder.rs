@@ -9,7 +9,7 @@ use std::{
 
 use alloy_primitives::Address;
 use serde::{Deserialize, Serialize};
-use veracity_validator::Identity;
+use veracity_validator::{Contact, Identity};
 
 use crate::{Founder, Network, NetworkError};
 
@@ -28,6 +28,24 @@ pub struct NodeConfig {
     /// Whether it joined a network that ran already, so that it begins with the state of others.
     #[serde(default)]
     pub join: bool,
+    /// Whom it asks where to join, and finds others through; the founders, while it joins, if there are none.
+    #[serde(default, with = "contacts")]
+    pub bootstrap: Vec<Contact>,
+}
+
+/// Contacts as they are written.
+mod contacts {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+    use veracity_validator::Contact;
+
+    pub(super) fn serialize<S: Serializer>(contacts: &[Contact], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(contacts.iter().map(ToString::to_string))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Contact>, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
+    }
 }
 
 const NETWORK: &str = "network.json";

@@ -12,3 +12,4 @@ pub use network::{
     dev_operators, dev_provider, faucet_account,
 };
 pub use node::{Node, NodeError, NodeOptions};
+pub use veracity_validator::{Contact, ContactError};
