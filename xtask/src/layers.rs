@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::process;
 
 /// Crates from the bottom up; one may depend on those before it.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "veracity-ops",
     "veracity-graph",
     "veracity-kernels",
@@ -22,6 +22,7 @@ const ORDER: [&str; 22] = [
     "veracity-chain",
     "veracity-rpc",
     "veracity-consensus",
+    "veracity-ceremony",
     "veracity-validator",
     "veracity-node",
     "veracity-provider",
