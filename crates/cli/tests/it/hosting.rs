@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use veracity_graph::{Bundle, ModelId};
 use veracity_hosting::{NodeId, ranking};
 use veracity_node::dev_accounts;

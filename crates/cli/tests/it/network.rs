@@ -211,7 +211,7 @@ fn localnet_has_providers_that_end_with_it() {
 fn who_cannot_take_part_is_told_why() {
     let home = Home::new();
     let net = network(&home);
-    let rpc = net.0.as_ref().unwrap().text("/endpoints/0");
+    let rpc = net.0.text("/endpoints/0");
     let case = |data: &str, key: &str, status: i32, code: &str| {
         let args = ["up", "--listen", "127.0.0.1:0", "--data", data, "--chain", &rpc, "--operator-key", key];
         let done = home.run(&args);

@@ -2,11 +2,9 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::TcpStream,
 };
-
-use serde_json::Value;
 
 use crate::{
     home::{Home, PIXELS, npy, ramp},
