@@ -48,8 +48,8 @@ fn one_plan_has_one_hash() {
         &|draft| draft.time += 1,
         &|draft| draft.bond += U256::from(1),
         &|draft| draft.absent_max = 1,
-        &|draft| drop(draft.allocations.insert(Address::repeat_byte(0xaa), U256::from(6))),
-        &|draft| drop(draft.parameters.insert(Parameter::HeartbeatMs, 2001)),
+        &|draft| *draft.allocations.entry(Address::repeat_byte(0xaa)).or_default() += U256::from(1),
+        &|draft| draft.parameters = [(Parameter::HeartbeatMs, 2001)].into(),
         &|draft| drop(draft.founders.pop()),
         &|draft| draft.founders[0].endpoint = address(77).to_string(),
     ];
@@ -82,11 +82,11 @@ fn what_is_no_plan_is_refused() {
     refused(|draft| draft.founders[2] = founder(1), "registered already");
     refused(|draft| draft.founders.truncate(1), "two founders or more, not 1");
     refused(
-        |draft| drop(draft.parameters.insert(Parameter::ValidatorsMax, 3)),
+        |draft| draft.parameters = [(Parameter::ValidatorsMax, 3)].into(),
         "as many validators as can stand",
     );
     refused(|draft| draft.bond = U256::from(1), "its bond is 1 wei");
-    refused(|draft| drop(draft.parameters.insert(Parameter::HeartbeatMs, 1)), "heartbeat_ms");
+    refused(|draft| draft.parameters = [(Parameter::HeartbeatMs, 1)].into(), "heartbeat_ms");
     refused(|draft| draft.absent_max = 2, "of 4 founders at most 1 may be absent, not 2");
     refused(|draft| draft.founders[2].endpoint = address(1).to_string(), "two founders are to be reached at");
     let bad = [
