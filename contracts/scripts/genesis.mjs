@@ -12,6 +12,9 @@ export const parameterName = (name) => stringToHex(name, { size: 32 });
 export const parameterSlot = (name) =>
   keccak256(encodeAbiParameters([{ type: "bytes32" }, { type: "uint256" }], [parameterName(name), 0n]));
 
+/** Storage slot of the first value of `validators_max`, which bounds every later one. */
+export const GENESIS_VALIDATORS_MAX_SLOT = toHex(4n, { size: 32 });
+
 /** Values to start with, by name. */
 export const genesisParameters = () => JSON.parse(readFileSync(join(ROOT, "genesis-parameters.json"), "utf8"));
 
@@ -23,6 +26,7 @@ export function genesisStorage(artifacts, parameters) {
     slots[name] = { name: parameterName(name), slot: parameterSlot(name), value };
     storage[parameterSlot(name)] = toHex(BigInt(value), { size: 32 });
   }
+  storage[GENESIS_VALIDATORS_MAX_SLOT] = toHex(BigInt(parameters.validators_max), { size: 32 });
   const accounts = {};
   for (const [name, address] of Object.entries(SYSTEM)) {
     accounts[address] = {

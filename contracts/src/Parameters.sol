@@ -29,10 +29,6 @@ contract Parameters is IParameters {
     /// @dev Without an end, a change that was approved under other circumstances could be carried out years later.
     uint256 public constant EXECUTION_WINDOW_S = 14 days;
 
-    /// @notice An epoch has at least this many blocks for each validator, so that the key shares can be renewed:
-    /// every dealer must get a turn in the second half of the epoch.
-    uint256 public constant EPOCH_BLOCKS_PER_VALIDATOR = 8;
-
     /// @notice Money stays bonded for at least this many idle epochs, so that it outlasts the epochs in which a
     /// validator that leaves is still in the committee.
     uint256 public constant UNBOND_DELAY_EPOCHS = 4;
@@ -42,6 +38,9 @@ contract Parameters is IParameters {
     /// @notice Number of proposals so far; their ids are 1 to this number.
     uint256 public proposalCount; // slot 2
     mapping(uint256 id => mapping(bytes32 nodeId => bool)) private approvals; // slot 3
+    /// @notice First value of `validators_max`, which no vote exceeds.
+    /// @dev Nodes prepare for as many validators when they start a chain. Genesis writes it, and nothing else.
+    uint256 public genesisValidatorsMax; // slot 4
 
     /// @notice A validator asks for a change.
     /// @param id Number of the proposal.
@@ -80,16 +79,19 @@ contract Parameters is IParameters {
     /// @param min Smallest value allowed.
     /// @param max Largest value allowed.
     error OutOfRange(bytes32 name, uint256 value, uint256 min, uint256 max);
-    /// @notice With these values money could leave before its validator does. Raise `unbond_delay_s`, or lower
-    /// `epoch_blocks` or `heartbeat_ms`.
-    /// @param requiredS Shortest `unbond_delay_s` for these epochs, in seconds.
-    /// @param givenS The `unbond_delay_s` that would result, in seconds.
+    /// @notice The parameter keeps its first value for as long as the chain lives: nodes count with it from genesis, so
+    /// that a vote would have no effect. Choose another parameter.
+    /// @param name The parameter.
+    error FixedAtGenesis(bytes32 name);
+    /// @notice The parameter can fall but never exceed its first value: nodes prepare for it at genesis, so that a vote
+    /// for more would have no effect. Choose at most `max`.
+    /// @param name The parameter.
+    /// @param max Its value at genesis.
+    error AboveGenesis(bytes32 name, uint256 max);
+    /// @notice With this delay money could leave before its validator does. Choose at least `requiredS`.
+    /// @param requiredS Shortest `unbond_delay_s` for the epochs of this chain, in seconds.
+    /// @param givenS The `unbond_delay_s` that was given.
     error UnbondDelayTooShort(uint256 requiredS, uint256 givenS);
-    /// @notice With these values an epoch could be too short to renew the key shares. Raise `epoch_blocks` or lower
-    /// `validators_max`.
-    /// @param requiredBlocks Smallest `epoch_blocks` for this many validators.
-    /// @param givenBlocks The `epoch_blocks` that would result.
-    error EpochTooShort(uint256 requiredBlocks, uint256 givenBlocks);
     /// @notice Only validators take part. Bond at least the minimum and stand as a candidate in Stake.
     /// @param nodeId Node that was given.
     error NotActiveValidator(bytes32 nodeId);
@@ -269,7 +271,7 @@ contract Parameters is IParameters {
         if (p.readyAt == 0) revert NotQueued(id);
         if (block.timestamp < p.readyAt) revert TooEarly(id, p.readyAt);
         _requirePassed(id);
-        // Other parameters may have changed since the proposal was made.
+        // Nothing becomes a value but through this check, whatever came before.
         _requireValid(p.name, p.value);
         p.executed = true;
         uint256 previous = values[p.name];
@@ -298,21 +300,18 @@ contract Parameters is IParameters {
         if (3 * approvedWei <= 2 * totalWei) revert NotEnoughApproval(approvedWei, totalWei);
     }
 
-    /// @dev Checks a value against its range and against the parameters that it must fit.
+    /// @dev Refuses what would have no effect, what is out of range, and a delay that is too short for the epochs.
     function _requireValid(bytes32 name, uint256 value) private view {
+        if (name == System.EPOCH_BLOCKS || name == System.HEARTBEAT_MS) revert FixedAtGenesis(name);
         (uint256 min, uint256 max) = range(name);
         if (value < min || value > max) revert OutOfRange(name, value, min, max);
-        uint256 epochBlocks = name == System.EPOCH_BLOCKS ? value : get(System.EPOCH_BLOCKS);
-        if (name == System.EPOCH_BLOCKS || name == System.VALIDATORS_MAX) {
-            uint256 validatorsMax = name == System.VALIDATORS_MAX ? value : get(System.VALIDATORS_MAX);
-            uint256 requiredBlocks = EPOCH_BLOCKS_PER_VALIDATOR * validatorsMax;
-            if (epochBlocks < requiredBlocks) revert EpochTooShort(requiredBlocks, epochBlocks);
+        if (name == System.VALIDATORS_MAX && value > genesisValidatorsMax) {
+            revert AboveGenesis(name, genesisValidatorsMax);
         }
-        if (name == System.EPOCH_BLOCKS || name == System.HEARTBEAT_MS || name == System.UNBOND_DELAY_S) {
-            uint256 heartbeatMs = name == System.HEARTBEAT_MS ? value : get(System.HEARTBEAT_MS);
-            uint256 delayS = name == System.UNBOND_DELAY_S ? value : get(System.UNBOND_DELAY_S);
-            uint256 requiredS = (UNBOND_DELAY_EPOCHS * epochBlocks * heartbeatMs + 999) / 1000;
-            if (delayS < requiredS) revert UnbondDelayTooShort(requiredS, delayS);
+        if (name == System.UNBOND_DELAY_S) {
+            uint256 epochsMs = UNBOND_DELAY_EPOCHS * get(System.EPOCH_BLOCKS) * get(System.HEARTBEAT_MS);
+            uint256 requiredS = (epochsMs + 999) / 1000;
+            if (value < requiredS) revert UnbondDelayTooShort(requiredS, value);
         }
     }
 }

@@ -29,7 +29,7 @@ test("storage layouts are those of the specification", () => {
     artifact(name).storageLayout.variables.map(({ name: variable, slot }) => `${slot} ${variable}`)]));
   assert.deepEqual(variables, {
     Stake: ["0 nodes", "1 candidates", "2 nodeIds"],
-    Parameters: ["0 values", "1 proposals", "2 proposalCount", "3 approvals"],
+    Parameters: ["0 values", "1 proposals", "2 proposalCount", "3 approvals", "4 genesisValidatorsMax"],
     Models: ["0 models", "1 names", "2 modelIds", "3 hostLists", "4 hostPlaces"],
     Receipts: ["0 batches"],
     Randomness: ["0 values", "8192 heights"],

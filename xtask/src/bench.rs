@@ -23,8 +23,9 @@ pub(crate) enum What {
     /// What HTTP adds to a run: the engine alone, a request in this process, the same over loopback with its receipt.
     /// Medians of 5000 runs each of a tiny model, a few seconds in all.
     Gateway,
-    /// The chain: four validators as four processes, then one alone. How long until a transfer is final, transfers per
-    /// second, and what an idle validator costs.
+    /// The chain: 1, 4, 7 and 13 validators, each a process. How long until a transfer is final, transfers per second, what
+    /// an idle validator costs, what validators hear from each other, how long a node with many accounts takes to start, and
+    /// how long a receipt's evidence takes to verify.
     Chain {
         /// Transfers under load.
         #[arg(long, default_value_t = 20_000)]
@@ -32,7 +33,26 @@ pub(crate) enum What {
         /// Single transfers.
         #[arg(long, default_value_t = 100)]
         single: u32,
+        /// Accounts of the node that starts again.
+        #[arg(long, default_value_t = 1_000_000)]
+        accounts: u32,
+        /// Only one part.
+        #[arg(long)]
+        only: Option<ChainPart>,
     },
+}
+
+/// A part of the benchmark of the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ChainPart {
+    /// Latency, throughput, and idle cost by the number of validators.
+    Validators,
+    /// Messages by the number of validators, simulated.
+    Growth,
+    /// Start of a node with many accounts.
+    Restart,
+    /// Verification of evidence.
+    Light,
 }
 
 const MODELS: [&str; 6] = ["digits-mlp", "digits-cnn", "mlp-784-128-10", "lenet", "mobilenetv2", "resnet18"];
@@ -41,7 +61,9 @@ pub(crate) fn run(what: &What) -> Result<()> {
     match what {
         What::Engine { seconds, only } => engine(*seconds, only.as_deref()),
         What::Gateway => gateway(),
-        What::Chain { transfers, single } => crate::bench_chain::run(*transfers, *single),
+        What::Chain { transfers, single, accounts, only } => {
+            crate::bench_chain::run(*transfers, *single, *accounts, *only)
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::process;
 
 /// Crates from the bottom up; one may depend on those before it.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
+    "veracity-testkit",
     "veracity-ops",
     "veracity-graph",
     "veracity-kernels",

@@ -12,6 +12,9 @@ mod evm;
 mod fuzz;
 mod layers;
 mod process;
+mod specs;
+
+use std::{path::PathBuf, process::Command};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -48,6 +51,20 @@ enum Task {
         #[arg(long)]
         scenario: Option<String>,
     },
+    /// Kill validators, real processes under load, one after the other: what was acknowledged stays, and all agree.
+    Kills {
+        /// How many kills.
+        #[arg(long, default_value_t = 100)]
+        count: u32,
+    },
+    /// Run Ethereum's state tests, which lie in a folder, through the chain's execution: tests of Cancun, Prague and Osaka.
+    StateTests {
+        /// The folder, such as `GeneralStateTests` of github.com/ethereum/tests.
+        folder: PathBuf,
+        /// Take the inputs only, and let Ethereum's executable specification say what comes out at Osaka.
+        #[arg(long)]
+        fill: bool,
+    },
     /// Measure the engine against peers, side by side, the gateway against the engine, or the chain.
     Bench {
         #[command(subcommand)]
@@ -60,6 +77,7 @@ fn main() -> Result<()> {
         Task::Test => {
             process::cargo(&["test", "--workspace", "--quiet"])?;
             contracts::run()?;
+            specs::run()?;
             acceptance::run()?;
             acceptance::run_chain()
         }
@@ -74,6 +92,14 @@ fn main() -> Result<()> {
             }
             process::cargo(&command)
         }
+        Task::Kills { count } => {
+            let mut command = Command::new("cargo");
+            command.args(["test", "--package", "veracity", "--test", "it", "--", "--nocapture"]);
+            command.arg("kills::").current_dir(process::root()).env("VERACITY_KILLS", count.to_string());
+            process::finish(command)
+        }
+        Task::StateTests { folder, fill: false } => specs::state_tests(&folder),
+        Task::StateTests { folder, fill: true } => specs::fill(&[&folder], usize::MAX >> 1),
         Task::Bench { what } => bench::run(&what),
     }
 }

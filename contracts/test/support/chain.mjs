@@ -20,6 +20,7 @@ import {
   toHex,
 } from "viem";
 import { ROOT } from "../../scripts/compile.mjs";
+import { GENESIS_VALIDATORS_MAX_SLOT } from "../../scripts/genesis.mjs";
 
 const require = createRequire(import.meta.url);
 
@@ -133,8 +134,10 @@ export class Chain {
       for (const [address, { contract, nonce, balance, storage }] of Object.entries(system)) {
         accounts[address] = { nonce, balance, code: artifact(contract).runtimeCode, storage: { ...storage } };
       }
+      const { storage } = accounts[artifact("Parameters").address];
       for (const [name, value] of Object.entries(parameters)) {
-        accounts[artifact("Parameters").address].storage[slots[name].slot] = toHex(BigInt(value), { size: 32 });
+        storage[slots[name].slot] = toHex(BigInt(value), { size: 32 });
+        if (name === "validators_max") storage[GENESIS_VALIDATORS_MAX_SLOT] = storage[slots[name].slot];
       }
       accounts[ED25519] = { balance: "0x0", code: ED25519_MOCK };
     }

@@ -261,7 +261,10 @@ where
     D: Database,
     I: Inspector<EthEvmContext<D>>,
 {
-    EthEvmBuilder::new(database, environment).precompiles(precompiles()).activate_inspector(inspector).build()
+    EthEvmBuilder::new(database, environment)
+        .precompiles(precompiles(SPEC))
+        .activate_inspector(inspector)
+        .build()
 }
 
 /// A call that is ready to run.

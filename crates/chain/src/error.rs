@@ -125,6 +125,14 @@ pub enum GenesisError {
         /// Where.
         address: Address,
     },
+    /// An account has storage but neither code nor nonce: creating a contract there would be left undefined (EIP-7610).
+    #[error(
+        "alloc gives {address} storage but neither code nor nonce: remove the storage, or give it a nonce"
+    )]
+    Storage {
+        /// Where.
+        address: Address,
+    },
     /// A parameter has a value that no vote could give it.
     #[error("{name} is {value}, outside of {min} to {max}")]
     OutOfRange {

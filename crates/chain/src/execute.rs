@@ -95,11 +95,17 @@ impl Executor {
         let mut before = parent.clone();
         let first = [remember_parent(at), system::remember_random(parent, at)].concat();
         before.apply(&first).expect("no code is needed");
-        let vm = cached_vm(before.clone(), at);
+        Self { first, ..Self::with_rules(SPEC, before, at) }
+    }
+
+    /// Begins a block by the rules of any fork, without what this chain does before the first transaction: for
+    /// comparing execution with what others say of it.
+    #[must_use]
+    pub fn with_rules(spec: SpecId, state: State, at: &BlockContext) -> Self {
         Self {
-            vm,
-            parent: before,
-            first,
+            vm: machine(spec, state.clone(), at),
+            parent: state,
+            first: vec![],
             gas_limit: at.gas_limit,
             gas_used: 0,
             senders: vec![],
@@ -153,8 +159,12 @@ impl Executor {
 
 /// A virtual machine on `state` in the block `at`.
 pub(crate) fn cached_vm(state: State, at: &BlockContext) -> Vm {
+    machine(SPEC, state, at)
+}
+
+fn machine(spec: SpecId, state: State, at: &BlockContext) -> Vm {
     let cache = Cache::builder().with_database_ref(state).with_bundle_update().build();
-    EthEvmBuilder::new(cache, environment(at)).precompiles(precompiles()).build()
+    EthEvmBuilder::new(cache, rules(spec, at)).precompiles(precompiles(spec)).build()
 }
 
 /// What was committed in a virtual machine.
@@ -173,7 +183,11 @@ fn remember_parent(at: &BlockContext) -> Vec<Change> {
 }
 
 pub(crate) fn environment(at: &BlockContext) -> EvmEnv {
-    let mut cfg_env = CfgEnv::new_with_spec(SPEC);
+    rules(SPEC, at)
+}
+
+fn rules(spec: SpecId, at: &BlockContext) -> EvmEnv {
+    let mut cfg_env = CfgEnv::new_with_spec(spec);
     cfg_env.chain_id = at.chain_id;
     // Proofs are verified within one transaction, which may need more than the cap of EIP-7825.
     cfg_env.tx_gas_limit_cap = Some(at.gas_limit);

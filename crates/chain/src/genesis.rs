@@ -24,6 +24,7 @@ use crate::{
     RegisterError, Role, STAKE, State, TransactionError, artifacts,
     block::empty_header,
     execute::{Vm, cached_vm, changes},
+    parameters::GENESIS_VALIDATORS_MAX_SLOT,
     slot_hash,
     system::{abi::Stake, mask},
 };
@@ -162,10 +163,18 @@ impl Genesis {
         if let Some((address, _)) = ethereum.alloc.iter().find(|(_, account)| is_damaged(account)) {
             return Err(GenesisError::Code { address: *address });
         }
+        let is_bare = |account: &GenesisAccount| {
+            let has_code = account.code.as_ref().is_some_and(|code| !code.is_empty());
+            let has_storage = account.storage.as_ref().is_some_and(|slots| !slots.is_empty());
+            has_storage && !has_code && account.nonce.unwrap_or_default() == 0
+        };
+        if let Some((address, _)) = ethereum.alloc.iter().find(|(_, account)| is_bare(account)) {
+            return Err(GenesisError::Storage { address: *address });
+        }
         self.check_parameters()
     }
 
-    /// The rules of docs/spec/contracts.md, section 4, which the contract checks for every later change.
+    /// The rules of docs/spec/contracts.md, section 4, which no later change can break.
     fn check_parameters(&self) -> Result<(), GenesisError> {
         for parameter in Parameter::ALL {
             let (value, (min, max)) = (self.parameter(*parameter), parameter.range());
@@ -206,7 +215,9 @@ impl Genesis {
             (B256::from(parameter.slot()), B256::from(U256::from(self.parameter(*parameter))))
         };
         if let Some(contract) = accounts.get_mut(&PARAMETERS) {
-            contract.storage = Some(Parameter::ALL.iter().map(word).collect());
+            let (_, validators_max) = word(&Parameter::ValidatorsMax);
+            let first = (B256::from(GENESIS_VALIDATORS_MAX_SLOT), validators_max);
+            contract.storage = Some(Parameter::ALL.iter().map(word).chain([first]).collect());
         }
         accounts
     }

@@ -7,9 +7,12 @@ use crate::State;
 /// Address of the contract Parameters.
 pub const PARAMETERS: Address = address!("0x0000000000000000000000000000000000005e02");
 
+/// Slot of the word that keeps what `validators_max` was at genesis, which no vote exceeds.
+pub(crate) const GENESIS_VALIDATORS_MAX_SLOT: U256 = U256::from_limbs([4, 0, 0, 0]);
+
 macro_rules! parameters {
     ($($(#[$doc:meta])* $variant:ident $name:literal $min:literal..=$max:literal, $genesis:literal;)*) => {
-        /// A number of the chain. Votes of validators change it within its range.
+        /// A number of the chain. Votes of validators change most of them within their ranges.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Parameter { $($(#[$doc])* $variant,)* }
 
@@ -57,13 +60,13 @@ parameters! {
         1_000_000_000_000_000..=1_000_000_000_000_000_000_000_000_000, 100_000_000_000_000_000_000;
     /// How long roles and money answer for a node after it has given them up.
     UnbondDelayS "unbond_delay_s" 60..=7_776_000, 604_800;
-    /// Length of an epoch.
+    /// Length of an epoch; no vote changes it.
     EpochBlocks "epoch_blocks" 8..=1_000_000, 3600;
-    /// Most validators.
+    /// Most validators; votes can lower it, and raise it up to what it was at genesis.
     ValidatorsMax "validators_max" 1..=128, 64;
     /// How many hosts a model should have.
     HostsPerModel "hosts_per_model" 1..=32, 3;
-    /// Longest pause between blocks when nothing happens.
+    /// Longest pause between blocks when nothing happens; no vote changes it.
     HeartbeatMs "heartbeat_ms" 200..=60_000, 1000;
     /// Time between a vote and its effect.
     GovernanceDelayS "governance_delay_s" 86_400..=2_592_000, 259_200;

@@ -1,6 +1,6 @@
 //! Precompiles: Ethereum's, and one that verifies Ed25519 signatures (docs/spec/contracts.md, section 2).
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use alloy_evm::precompiles::PrecompilesMap;
 use alloy_primitives::{Address, B256, address};
@@ -9,6 +9,7 @@ use revm::precompile::{
     EthPrecompileOutput, EthPrecompileResult, Precompile, PrecompileHalt, PrecompileId, PrecompileOutput,
     PrecompileSpecId, Precompiles, calc_linear_cost,
 };
+use revm::primitives::hardfork::SpecId;
 
 use crate::SPEC;
 
@@ -20,20 +21,22 @@ const GAS_BASE: u64 = 3000;
 /// Gas for each begun 32 bytes of the message, which is hashed.
 const GAS_PER_WORD: u64 = 12;
 
-/// Every precompile of this chain.
-pub(crate) fn precompiles() -> PrecompilesMap {
-    static ALL: LazyLock<Precompiles> = LazyLock::new(|| {
-        let mut all = Precompiles::new(PrecompileSpecId::from_spec_id(SPEC)).clone();
-        all.extend([Precompile::new(
-            PrecompileId::custom("ED25519"),
-            ED25519,
-            |input, gas_limit, reservoir| {
-                Ok(PrecompileOutput::from_eth_result(ed25519(input, gas_limit), reservoir))
-            },
-        )]);
-        all
-    });
-    PrecompilesMap::from_static(&ALL)
+/// Every precompile of this chain by the rules of `spec`.
+pub(crate) fn precompiles(spec: SpecId) -> PrecompilesMap {
+    static ALL: LazyLock<Precompiles> = LazyLock::new(|| with_ed25519(SPEC));
+    if spec == SPEC {
+        PrecompilesMap::from_static(&ALL)
+    } else {
+        PrecompilesMap::new(Cow::Owned(with_ed25519(spec)))
+    }
+}
+
+fn with_ed25519(spec: SpecId) -> Precompiles {
+    let mut all = Precompiles::new(PrecompileSpecId::from_spec_id(spec)).clone();
+    all.extend([Precompile::new(PrecompileId::custom("ED25519"), ED25519, |input, gas_limit, reservoir| {
+        Ok(PrecompileOutput::from_eth_result(ed25519(input, gas_limit), reservoir))
+    })]);
+    all
 }
 
 fn ed25519(input: &[u8], gas_limit: u64) -> EthPrecompileResult {

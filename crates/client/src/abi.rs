@@ -90,11 +90,12 @@ alloy_sol_types::sol! {
             uint64 readyAt;
             bool executed;
         }
+        error AboveGenesis(bytes32 name, uint256 max);
         error AlreadyApproved(uint256 id, bytes32 nodeId);
         error AlreadyExecuted(uint256 id);
         error AlreadyQueued(uint256 id, uint256 readyAt);
-        error EpochTooShort(uint256 requiredBlocks, uint256 givenBlocks);
         error Expired(uint256 id, uint256 endedAt);
+        error FixedAtGenesis(bytes32 name);
         error NotActiveValidator(bytes32 nodeId);
         error NotApproved(uint256 id, bytes32 nodeId);
         error NotEnoughApproval(uint256 approvedWei, uint256 totalWei);
@@ -111,13 +112,13 @@ alloy_sol_types::sol! {
         event Proposed(uint256 indexed id, bytes32 indexed name, bytes32 indexed nodeId, uint256 value, uint256 expiresAt);
         event Queued(uint256 indexed id, uint256 readyAt);
         event Revoked(uint256 indexed id, bytes32 indexed nodeId);
-        function EPOCH_BLOCKS_PER_VALIDATOR() external view returns (uint256);
         function EXECUTION_WINDOW_S() external view returns (uint256);
         function UNBOND_DELAY_EPOCHS() external view returns (uint256);
         function approve(uint256 id, bytes32 nodeId) external;
         function approves(uint256 id, bytes32 nodeId) external view returns (bool);
         function execute(uint256 id) external;
         function get(bytes32 name) external view returns (uint256 value);
+        function genesisValidatorsMax() external view returns (uint256);
         function names() external pure returns (bytes32[] memory list);
         function proposal(uint256 id) external view returns (Proposal memory);
         function proposalCount() external view returns (uint256);

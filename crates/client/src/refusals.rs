@@ -5,7 +5,8 @@ pub(crate) type Row = (&'static str, &'static str, &'static str);
 
 /// By name. Equal errors of several contracts are one row.
 #[rustfmt::skip]
-pub(crate) const TABLE: [Row; 59] = [
+pub(crate) const TABLE: [Row; 60] = [
+    ("AboveGenesis", "bytes32 name, uint256 max", "The parameter can fall but never exceed its first value: nodes prepare for it at genesis, so that a vote for more would have no effect. Choose at most `max`."),
     ("AlreadyAnnounced", "bytes32 modelId, bytes32 nodeId", "The node has announced this model already. Nothing needs to be done."),
     ("AlreadyApproved", "uint256 id, bytes32 nodeId", "This validator approves already. Nothing needs to be done."),
     ("AlreadyCandidate", "bytes32 nodeId", "The node stands already. Nothing needs to be done."),
@@ -26,8 +27,8 @@ pub(crate) const TABLE: [Row; 59] = [
     ("Ed25519Unavailable", "", "The precompile that verifies Ed25519 gave no answer: the chain does not have it, or the call ran out of gas. Try with more gas."),
     ("EmptyRoot", "", "The root is missing: it is never zero."),
     ("EndpointTooLong", "uint256 length", "An endpoint is at most 256 bytes."),
-    ("EpochTooShort", "uint256 requiredBlocks, uint256 givenBlocks", "With these values an epoch could be too short to renew the key shares. Raise `epoch_blocks` or lower `validators_max`."),
     ("Expired", "uint256 id, uint256 endedAt", "The proposal's time is over. Make a new one."),
+    ("FixedAtGenesis", "bytes32 name", "The parameter keeps its first value for as long as the chain lives: nodes count with it from genesis, so that a vote would have no effect. Choose another parameter."),
     ("Missing", "string field", "A field that must be given is empty or zero."),
     ("NoValue", "uint256 height", "There is no value for this height: the genesis block has none."),
     ("NotActiveValidator", "bytes32 nodeId", "Only validators take part. Bond at least the minimum and stand as a candidate in Stake."),
@@ -52,7 +53,7 @@ pub(crate) const TABLE: [Row; 59] = [
     ("TooManyUnbondings", "uint256 max", "Too many withdrawals are under way. Withdraw those that are ready, or wait, or unbond larger amounts."),
     ("TooOld", "uint256 height, uint256 oldest", "The value is no longer kept. Draw within 8192 blocks of the height."),
     ("TransferFailed", "address to", "The recipient refused the money. Name another one."),
-    ("UnbondDelayTooShort", "uint256 requiredS, uint256 givenS", "With these values money could leave before its validator does. Raise `unbond_delay_s`, or lower `epoch_blocks` or `heartbeat_ms`."),
+    ("UnbondDelayTooShort", "uint256 requiredS, uint256 givenS", "With this delay money could leave before its validator does. Choose at least `requiredS`."),
     ("UnknownBatch", "bytes32 nodeId, uint256 count", "The executor has no batch of this number."),
     ("UnknownModel", "bytes32 modelId", "No model of this id is published."),
     ("UnknownName", "string name", "Nobody has published under this name."),

@@ -81,10 +81,10 @@ fn address(endpoint: &str) -> Option<Address> {
 
 /// What is known of an epoch.
 #[derive(Clone, Default)]
-struct Record {
+pub(crate) struct Record {
     /// What it began with, if the block that says so is not there: the node joined later.
-    info: Option<EpochInfo>,
-    elected: Option<Elected>,
+    pub(crate) info: Option<EpochInfo>,
+    pub(crate) elected: Option<Elected>,
 }
 
 impl Write for Record {

@@ -67,7 +67,7 @@ impl Genesis {
     }
 
     /// Most validators of an epoch: what the parameter `validators_max` says in the first block, at most
-    /// [`VALIDATORS_MAX`]. Nodes prepare for as many, so a vote for more has no effect.
+    /// [`VALIDATORS_MAX`]. Nodes prepare for as many, and the contract refuses votes for more.
     #[must_use]
     pub fn committee_max(&self) -> u64 {
         self.state.validators_max().clamp(1, VALIDATORS_MAX.get().into())

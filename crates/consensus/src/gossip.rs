@@ -29,7 +29,7 @@ const COUNT_MAX: usize = 1 << 12;
 pub(crate) const PAYLOAD_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 5 * COUNT_MAX + 16;
 
 /// Transactions on their way to a peer, each in its envelope of EIP-2718.
-struct Batch(Vec<Bytes>);
+pub(crate) struct Batch(pub(crate) Vec<Bytes>);
 
 impl Write for Batch {
     fn write(&self, out: &mut impl bytes::BufMut) {
@@ -54,7 +54,7 @@ impl Read for Batch {
 
 /// Decodes the transactions of a message and recovers the senders of those that are new; `None` if one is not a
 /// transaction.
-fn decode<S: Strategy>(
+pub(crate) fn decode<S: Strategy>(
     strategy: &S,
     message: Batch,
     pool: &SharedPool,

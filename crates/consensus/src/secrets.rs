@@ -22,7 +22,7 @@ pub(crate) struct Secrets<E: Context>(Option<Metadata<E, U64, EpochSecrets>>);
 
 /// The secrets of one epoch.
 #[derive(Clone, Default)]
-struct EpochSecrets {
+pub(crate) struct EpochSecrets {
     share: Option<Share>,
     seed: Option<Summary>,
     /// By the encoded key of the dealer.

@@ -1,5 +1,7 @@
 //! What a block must be to be decoded and voted for, who is elected, and that formats do not change unseen.
 
+mod hostile;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use alloy_primitives::{B256, U256};

@@ -1,6 +1,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use jsonrpsee::{
+    Methods,
     server::{BatchRequestConfig, IdProvider, PingConfig, ServerBuilder, ServerConfig, ServerHandle},
     types::SubscriptionId,
 };
@@ -68,6 +69,12 @@ pub async fn serve(config: Config, services: Services) -> Result<Server, ServeEr
     let handle = server.start(methods::module(node));
     tracing::info!(%address, methods = to_u64(methods::METHODS.len()), "rpc.serve");
     Ok(Server { address, handle })
+}
+
+/// The methods alone, for calling them without a server. Limits of connections do not apply to them.
+#[must_use]
+pub fn direct(config: Config, services: Services) -> Methods {
+    methods::module(Arc::new(Node::new(services, config))).into()
 }
 
 /// Ids of subscriptions as Ethereum's tools expect them: random numbers in hexadecimal.

@@ -7,6 +7,8 @@ mod client;
 mod network;
 mod scenario;
 mod stake;
+mod traffic;
 
 pub use network::{Report, run};
 pub use scenario::Scenario;
+pub use traffic::{Heard, Traffic};

@@ -1,7 +1,7 @@
 //! A network of simulated validators.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     future::Future,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU64,
@@ -53,6 +53,7 @@ use crate::{
     Scenario, attack,
     client::{CHAIN_ID, Workload},
     stake,
+    traffic::{Counted, Counter, Traffic},
 };
 
 /// What came of a simulation.
@@ -74,6 +75,10 @@ pub struct Report {
     pub pause_max: Duration,
     /// Who has shares of the network's key at the end.
     pub committee: Vec<usize>,
+    /// What validators heard from each other.
+    pub traffic: Traffic,
+    /// From handing a transaction to a validator until that validator knows that it is final, sorted.
+    pub latencies: Vec<Duration>,
     /// Who signed in each epoch.
     pub signers: BTreeMap<u64, BTreeSet<usize>>,
 }
@@ -107,6 +112,8 @@ pub fn run(scenario: Scenario, seed: u64, validators: u8) -> Result<Report, Stri
     let place = |key: &PublicKey| simulated.keys.iter().position(|known| known == key);
     let committee = world.committees.last_key_value().map(|(_, committee)| committee.clone());
     let committee: BTreeSet<usize> = committee.iter().flatten().filter_map(place).collect();
+    let mut latencies = world.latencies.clone();
+    latencies.sort();
     Ok(Report {
         seed,
         height,
@@ -116,6 +123,8 @@ pub fn run(scenario: Scenario, seed: u64, validators: u8) -> Result<Report, Stri
         state_root,
         pause_max,
         committee: committee.into_iter().collect(),
+        traffic: simulated.counter.get(),
+        latencies,
         signers: world.signers.clone(),
     })
 }
@@ -144,6 +153,9 @@ struct WorldState {
     /// When the highest block was final somewhere for the first time.
     latest: Option<Duration>,
     pause_max: Duration,
+    /// Transactions that are not final where they were sent: to whom, and when.
+    sent: HashMap<B256, (usize, Duration)>,
+    latencies: Vec<Duration>,
 }
 
 impl World {
@@ -157,9 +169,21 @@ impl WorldState {
         self.failure.get_or_insert(failure);
     }
 
+    fn sent(&mut self, validator: usize, now: Duration, transaction: B256) {
+        self.sent.entry(transaction).or_insert((validator, now));
+    }
+
     fn finalized(&mut self, validator: usize, now: Duration, block: &Finalized) {
         let header = block.block.header();
-        let transactions = block.block.execution().transactions.iter().map(|t| *t.tx_hash()).collect();
+        let transactions: Vec<B256> =
+            block.block.execution().transactions.iter().map(|t| *t.tx_hash()).collect();
+        for hash in &transactions {
+            if let Entry::Occupied(sent) = self.sent.entry(*hash)
+                && sent.get().0 == validator
+            {
+                self.latencies.push(now.saturating_sub(sent.remove().1));
+            }
+        }
         let hash = header.hash_slow();
         let seen =
             Seen { hash, parent: header.parent_hash, state_root: block.executed.state.root(), transactions };
@@ -202,7 +226,7 @@ struct Watch {
 
 impl Observer for Watch {
     async fn finalized(&self, block: Finalized) {
-        let now = self.clock.current().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let now = since_epoch(&self.clock);
         let mut world = self.world.lock();
         if self.liar.as_ref() == Some(&block.block.section().context.leader) {
             world.fail(format!("block {} names another state than it leads to", block.block.header().number));
@@ -232,6 +256,7 @@ pub(crate) struct Simulated {
     genesis: Arc<Genesis>,
     workload: Arc<Workload>,
     world: World,
+    counter: Counter,
 }
 
 /// Blocks per epoch: few, so that a run sees several epochs.
@@ -280,6 +305,7 @@ impl Simulated {
             genesis: Arc::new(genesis),
             workload: Arc::new(workload),
             world: World::default(),
+            counter: Counter::default(),
         }
     }
 }
@@ -379,7 +405,9 @@ impl EngineDefinition for Simulated {
                 Validator { marshal: None, heads, workload: self.workload.clone(), stays: false },
             );
         }
-        let mut channels = channels.into_iter();
+        let count =
+            |(channel, (sender, receiver))| (sender, Counted::new(receiver, channel, self.counter.clone()));
+        let mut channels = channels.into_iter().enumerate().map(count);
         let channels = Channels::new(|_| channels.next().expect("all channels were registered"));
         let (heads, head) = watch::channel(None);
         let limits = PoolLimits {
@@ -404,7 +432,9 @@ impl EngineDefinition for Simulated {
         // Clients of a faulty validator go to another, and those of one that is not there yet.
         let honest = self.shares.len() - usize::from(self.scenario.attack().is_some());
         let clients = (0..self.workload.transactions.len()).filter(|client| client % honest == index);
-        insist(&context, self.workload.clone(), clients.collect(), pool.clone(), head.clone());
+        let clients =
+            Clients { validator: index, workload: self.workload.clone(), clients: clients.collect() };
+        clients.insist(&context, pool.clone(), head.clone(), self.world.clone());
         let config = Config {
             genesis: self.genesis.clone(),
             epoch_blocks: EPOCH_BLOCKS,
@@ -443,30 +473,46 @@ impl EngineDefinition for Simulated {
     }
 }
 
-/// Sends the transactions of some clients, again and again, until they are in the chain.
-fn insist(
-    context: &deterministic::Context,
+/// Clients of one validator.
+struct Clients {
+    validator: usize,
     workload: Arc<Workload>,
     clients: Vec<usize>,
-    pool: SharedPool,
-    heads: watch::Receiver<Option<Head>>,
-) {
-    const AT_ONCE: usize = 3;
-    context.child("clients").spawn(move |context| async move {
-        loop {
-            context.sleep(Duration::from_millis(150)).await;
-            let Some(head) = heads.borrow().clone() else { continue };
-            for client in &clients {
-                let account = head.state.account(workload.address(*client));
-                let nonce = account.map_or(0, |account| account.nonce);
-                let rest = usize::try_from(nonce).unwrap_or(usize::MAX);
-                for transaction in workload.transactions[*client].iter().skip(rest).take(AT_ONCE) {
-                    // It may be here already, or in a block by now.
-                    let _ = pool.submit(transaction.clone());
+}
+
+impl Clients {
+    /// Sends their transactions, again and again, until they are in the chain.
+    fn insist(
+        self,
+        context: &deterministic::Context,
+        pool: SharedPool,
+        heads: watch::Receiver<Option<Head>>,
+        world: World,
+    ) {
+        const AT_ONCE: usize = 3;
+        let Self { validator, workload, clients } = self;
+        context.child("clients").spawn(move |context| async move {
+            loop {
+                context.sleep(Duration::from_millis(150)).await;
+                let Some(head) = heads.borrow().clone() else { continue };
+                let now = since_epoch(&context);
+                for client in &clients {
+                    let account = head.state.account(workload.address(*client));
+                    let nonce = account.map_or(0, |account| account.nonce);
+                    let rest = usize::try_from(nonce).unwrap_or(usize::MAX);
+                    for transaction in workload.transactions[*client].iter().skip(rest).take(AT_ONCE) {
+                        world.lock().sent(validator, now, *transaction.tx_hash());
+                        // It may be here already, or in a block by now.
+                        let _ = pool.submit(transaction.clone());
+                    }
                 }
             }
-        }
-    });
+        });
+    }
+}
+
+fn since_epoch(clock: &deterministic::Context) -> Duration {
+    clock.current().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Ends a simulation when all validators have all transactions.

@@ -47,11 +47,11 @@ fn the_first_block_stays_the_same() {
     assert_eq!(made.state.root(), expected_root(&made.state), "as another implementation has it");
     assert_eq!(
         made.state.root(),
-        b256!("0x493d4e3344a6e335b7c79a964dd7bb6fe12f79948752834c560f524b45e64945")
+        b256!("0xadaa67625c993b413e010cddd4a1d8a5849d9d49406420bcd7d15472c1028a16")
     );
     assert_eq!(
         made.block.hash(),
-        b256!("0x09a12cf786311a2e0b88f82d7aebcf97735d1ca4822fcd70154e792351ca78ae")
+        b256!("0xea6a21db508b5d7c5d703ff6a82810a95fe940b80b447add49ff61b05899b423")
     );
     let mut rebuilt = State::default();
     rebuilt.apply(&made.changes).unwrap();
@@ -253,6 +253,12 @@ fn a_genesis_that_breaks_a_rule_is_refused() {
     let code = |bytes: Bytes| (one, GenesisAccount::default().with_code(Some(bytes)));
     let expected = format!("alloc gives {one} code that begins with 0xef01 and is no delegation: correct it");
     refuse(&|g| g.ethereum.alloc.extend([code(bytes!("0xef0100"))]), &expected);
+    let expected = format!(
+        "alloc gives {one} storage but neither code nor nonce: remove the storage, or give it a nonce"
+    );
+    let word = B256::with_last_byte(1);
+    let bare = GenesisAccount::default().with_storage(Some([(word, word)].into()));
+    refuse(&|g| g.ethereum.alloc.extend([(one, bare.clone())]), &expected);
     for (parameter, value, expected) in [
         (Parameter::HeartbeatMs, 199, "heartbeat_ms is 199, outside of 200 to 60000"),
         (Parameter::ValidatorsMax, 129, "validators_max is 129, outside of 1 to 128"),

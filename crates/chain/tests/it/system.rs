@@ -23,6 +23,7 @@ sol! {
     function names() external view returns (bytes32[] list);
     function range(bytes32 name) external view returns (uint256 min, uint256 max);
     function get(bytes32 name) external view returns (uint256 value);
+    function genesisValidatorsMax() external view returns (uint256 value);
 
     function register(bytes32 nodeId, uint8 roles, string endpoint, bytes proof) external payable;
     function bindingMessage(address operator) external view returns (bytes message);
@@ -227,12 +228,20 @@ fn parameters_are_those_of_the_contract() {
         assert_eq!(Parameter::from_name(name), Some(*parameter));
     }
     assert_eq!(Parameter::from_name("heartbeat"), None);
+    let words = artifact["accounts"][PARAMETERS.to_string().to_lowercase()]["storage"].as_object().unwrap();
+    assert_eq!(words.len(), Parameter::ALL.len() + 1);
+    for (slot, value) in words {
+        let [slot, value] = [slot, value.as_str().unwrap()].map(|text| text.parse::<U256>().unwrap());
+        assert_eq!(chain.state.slot(PARAMETERS, slot), value, "{slot}");
+    }
 
     let mut genesis = genesis();
     genesis.parameters =
         [(Parameter::HeartbeatMs, 200), (Parameter::EpochBlocks, 64), (Parameter::ValidatorsMax, 8)].into();
-    let state = Chain::start(&genesis).state;
+    let chain = Chain::start(&genesis);
+    let state = &chain.state;
     assert_eq!((state.heartbeat_ms(), state.epoch_blocks(), state.validators_max()), (200, 64, 8));
+    assert_eq!(chain.view(PARAMETERS, &genesisValidatorsMaxCall {}), U256::from(8), "no vote exceeds it");
 }
 
 #[test]

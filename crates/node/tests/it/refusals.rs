@@ -99,3 +99,28 @@ fn keys_are_refused() {
     let damaged = dealt.epoch.check_share(&Identity::from_seed([1; 32]), &share(1)[1..]);
     assert_eq!(damaged, Err(KeyError::Share));
 }
+
+/// Whoever sends a network file decides what a node does with it: nearly good ones are refused, or name their network.
+#[test]
+fn network_files_of_strangers() {
+    let text = plan().create().unwrap().network.to_json();
+    let mut mutator = veracity_testkit::Mutator::new(11, &[text.clone().into_bytes()]);
+    let mut read = 0;
+    for _ in 0..2000 {
+        let Ok(changed) = String::from_utf8(mutator.next_input()) else { continue };
+        let Ok(network) = Network::from_json(&changed) else { continue };
+        let again = Network::from_json(&network.to_json()).unwrap();
+        assert_eq!((again.hash(), again.key()), (network.hash(), network.key()));
+        read += 1;
+    }
+    assert!(read > 0, "white space may change");
+    // The first epoch, which is binary, alone.
+    let epoch = plan().create().unwrap().network.epoch().encode();
+    let mut mutator = veracity_testkit::Mutator::new(12, std::slice::from_ref(&epoch));
+    for _ in 0..20_000 {
+        let bytes = mutator.next_input();
+        if let Ok(read) = FirstEpoch::decode(&bytes) {
+            assert_eq!(read.encode(), bytes, "a second encoding");
+        }
+    }
+}
