@@ -3,14 +3,21 @@
 //! Each sender has a queue by nonce. Only the part of it without gaps, from the account's nonce on, can go into a block;
 //! the rest waits. A transaction is replaced by another with the same nonce that pays a tenth more. A full pool drops
 //! what pays least, and never for something that pays as little.
+//!
+//! Senders are kept in two orders: by their best transaction, in which a block is filled, and by their last one, in which
+//! a full pool drops. So neither looks at more senders than it takes, and a final block costs what it changed.
 
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, btree_set},
+    iter::{Peekable, Rev},
+};
 
 use alloy_consensus::{Transaction as _, TxEnvelope, Typed2718 as _, transaction::Recovered};
 use alloy_eips::Encodable2718 as _;
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256, U256, keccak256};
 
-use crate::{PoolError, State, call::check_transaction, cost_max};
+use crate::{Change, PoolError, State, call::check_transaction, cost_max};
 
 /// What a pool accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +53,64 @@ impl Entry {
         let most = self.transaction.max_fee_per_gas();
         [most, tip.unwrap_or(most)]
     }
+
+    fn rank(&self) -> Rank {
+        (self.fees()[1], Reverse(self.arrival))
+    }
+}
+
+/// What a transaction tips at most, and how many came before it: what tips more or came earlier is greater. No two
+/// transactions of a pool have the same.
+type Rank = (u128, Reverse<u64>);
+
+/// The transactions of one sender.
+#[derive(Debug, Default)]
+struct Queue {
+    entries: BTreeMap<u64, Entry>,
+    ranks: BTreeSet<Rank>,
+}
+
+impl Queue {
+    fn insert(&mut self, nonce: u64, entry: Entry) -> Option<Entry> {
+        self.ranks.insert(entry.rank());
+        let old = self.entries.insert(nonce, entry)?;
+        self.ranks.remove(&old.rank());
+        Some(old)
+    }
+
+    fn remove(&mut self, nonce: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&nonce)?;
+        self.ranks.remove(&entry.rank());
+        Some(entry)
+    }
+
+    /// Where its sender stands in the two orders, if there is a transaction.
+    fn places(&self) -> Option<Places> {
+        let (_, last) = self.entries.last_key_value()?;
+        Some(Places { best: *self.ranks.last()?, last: last.rank() })
+    }
+}
+
+/// Where a sender stands in the two orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Places {
+    /// Of all its transactions.
+    best: Rank,
+    /// Of the one with the highest nonce.
+    last: Rank,
 }
 
 /// Transactions that wait for a block.
 #[derive(Debug)]
 pub struct Pool {
     limits: PoolLimits,
-    senders: BTreeMap<Address, BTreeMap<u64, Entry>>,
+    senders: BTreeMap<Address, Queue>,
+    /// Senders by the hash that the state knows them by.
+    hashed: HashMap<B256, Address>,
+    /// Senders by their best transaction.
+    by_best: BTreeSet<(Rank, Address)>,
+    /// Senders by their last transaction.
+    by_last: BTreeSet<(Rank, Address)>,
     hashes: HashMap<B256, (Address, u64)>,
     arrivals: u64,
 }
@@ -72,7 +130,15 @@ impl Pool {
     /// An empty pool.
     #[must_use]
     pub fn new(limits: PoolLimits) -> Self {
-        Self { limits, senders: BTreeMap::new(), hashes: HashMap::new(), arrivals: 0 }
+        Self {
+            limits,
+            senders: BTreeMap::new(),
+            hashed: HashMap::new(),
+            by_best: BTreeSet::new(),
+            by_last: BTreeSet::new(),
+            hashes: HashMap::new(),
+            arrivals: 0,
+        }
     }
 
     /// Number of transactions.
@@ -91,13 +157,17 @@ impl Pool {
     #[must_use]
     pub fn get(&self, hash: &B256) -> Option<&Recovered<TxEnvelope>> {
         let (sender, nonce) = self.hashes.get(hash)?;
-        Some(&self.senders.get(sender)?.get(nonce)?.transaction)
+        Some(&self.senders.get(sender)?.entries.get(nonce)?.transaction)
     }
 
     /// The waiting transaction of `sender` with this nonce.
     #[must_use]
     pub fn of(&self, sender: Address, nonce: u64) -> Option<&Recovered<TxEnvelope>> {
-        Some(&self.senders.get(&sender)?.get(&nonce)?.transaction)
+        Some(&self.entry(sender, nonce)?.transaction)
+    }
+
+    fn entry(&self, sender: Address, nonce: u64) -> Option<&Entry> {
+        self.senders.get(&sender)?.entries.get(&nonce)
     }
 
     /// All transactions, by sender and nonce: those that a block on `state` may contain, and those before which a nonce is
@@ -106,7 +176,7 @@ impl Pool {
     pub fn waiting(&self, state: &State) -> (Vec<Recovered<TxEnvelope>>, Vec<Recovered<TxEnvelope>>) {
         let all = self.senders.iter().flat_map(|(sender, queue)| {
             let next = self.next_nonce(*sender, state);
-            queue.iter().map(move |(nonce, entry)| (*nonce < next, entry.transaction.clone()))
+            queue.entries.iter().map(move |(nonce, entry)| (*nonce < next, entry.transaction.clone()))
         });
         let (ready, queued): (Vec<_>, Vec<_>) = all.partition(|(is_ready, _)| *is_ready);
         let plain = |list: Vec<(bool, Recovered<TxEnvelope>)>| list.into_iter().map(|(_, t)| t).collect();
@@ -117,9 +187,9 @@ impl Pool {
     #[must_use]
     pub fn next_nonce(&self, sender: Address, state: &State) -> u64 {
         let first = state.account(sender).map_or(0, |account| account.nonce);
-        let queue = self.senders.get(&sender);
-        let ready = queue
-            .map_or(0, |queue| queue.range(first..).zip(first..).take_while(|((n, _), at)| *n == at).count());
+        let ready = self.senders.get(&sender).map_or(0, |queue| {
+            queue.entries.range(first..).zip(first..).take_while(|((n, _), at)| *n == at).count()
+        });
         first + u64::try_from(ready).unwrap_or(u64::MAX)
     }
 
@@ -136,24 +206,20 @@ impl Pool {
         self.check(&transaction, hash, state)?;
         let (sender, nonce) = (transaction.signer(), transaction.nonce());
         let entry = Entry { transaction, hash, arrival: self.arrivals };
-        let replaced = match self.senders.get(&sender).and_then(|queue| queue.get(&nonce)) {
+        match self.entry(sender, nonce) {
             Some(old) => {
                 let needed = old.fees().map(|fee| fee + (fee * REPLACEMENT_PERCENT).div_ceil(100));
                 if entry.fees().iter().zip(needed).any(|(fee, needed)| *fee < needed) {
                     return Err(PoolError::Replacement { max_fee: needed[0], priority_fee: needed[1] });
                 }
-                Some(old.hash)
             }
-            None => {
-                self.make_room(sender, nonce, &entry)?;
-                None
-            }
-        };
+            None => self.make_room(sender, nonce, &entry)?,
+        }
+        let replaced = self.change(sender, |queue| queue.insert(nonce, entry)).map(|old| old.hash);
         if let Some(replaced) = replaced {
             self.hashes.remove(&replaced);
         }
         self.hashes.insert(hash, (sender, nonce));
-        self.senders.entry(sender).or_default().insert(nonce, entry);
         self.arrivals += 1;
         let is_ready = nonce < self.next_nonce(sender, state);
         Ok(Accepted { hash, replaced, is_ready })
@@ -196,20 +262,20 @@ impl Pool {
 
     /// Drops what pays least until one more fits.
     fn make_room(&mut self, sender: Address, nonce: u64, entry: &Entry) -> Result<(), PoolError> {
-        if self.senders.get(&sender).is_some_and(|queue| queue.len() >= self.limits.per_sender_max) {
+        let count = self.senders.get(&sender).map_or(0, |queue| queue.entries.len());
+        if count >= self.limits.per_sender_max {
             return Err(PoolError::SenderFull { count_max: self.limits.per_sender_max });
         }
         if self.len() < self.limits.transactions_max {
             return Ok(());
         }
         // The last of each queue: whatever goes must leave no gap before something that stays.
-        let last = |(at, queue): (&Address, &BTreeMap<u64, Entry>)| {
-            let (nonce, entry) = queue.last_key_value()?;
-            Some((entry.fees()[1], std::cmp::Reverse(entry.arrival), *at, *nonce))
-        };
-        let worst = self.senders.iter().filter_map(last).min();
+        let worst = self.by_last.first().and_then(|((tip, _), at)| {
+            let (last, _) = self.senders.get(at)?.entries.last_key_value()?;
+            Some((*tip, *at, *last))
+        });
         match worst {
-            Some((tip, _, at, last)) if tip < entry.fees()[1] && (at != sender || last > nonce) => {
+            Some((tip, at, last)) if tip < entry.fees()[1] && (at != sender || last > nonce) => {
                 self.remove(at, last);
                 Ok(())
             }
@@ -218,37 +284,67 @@ impl Pool {
     }
 
     fn remove(&mut self, sender: Address, nonce: u64) {
-        let Some(queue) = self.senders.get_mut(&sender) else { return };
-        if let Some(entry) = queue.remove(&nonce) {
+        if let Some(entry) = self.change(sender, |queue| queue.remove(nonce)) {
             self.hashes.remove(&entry.hash);
-        }
-        if queue.is_empty() {
-            self.senders.remove(&sender);
         }
     }
 
-    /// Drops what `state` has made impossible: transactions that are in it, and those that their sender cannot pay.
-    pub fn update(&mut self, state: &State) {
-        let mut gone = vec![];
-        for (sender, queue) in &self.senders {
-            let account = state.account(*sender);
-            let (nonce, balance) =
-                account.map_or((0, U256::ZERO), |account| (account.nonce, account.balance));
+    /// Changes the queue of a sender, and its place in the orders.
+    fn change<T>(&mut self, sender: Address, change: impl FnOnce(&mut Queue) -> T) -> T {
+        let queue = self.senders.entry(sender).or_default();
+        let before = queue.places();
+        let result = change(queue);
+        let after = queue.places();
+        if let Some(Places { best, last }) = before.filter(|_| before != after) {
+            self.by_best.remove(&(best, sender));
+            self.by_last.remove(&(last, sender));
+        }
+        if let Some(Places { best, last }) = after.filter(|_| before != after) {
+            self.by_best.insert((best, sender));
+            self.by_last.insert((last, sender));
+        }
+        match (before, after) {
+            (None, Some(_)) => drop(self.hashed.insert(keccak256(sender), sender)),
+            (_, None) => {
+                self.hashed.remove(&keccak256(sender));
+                self.senders.remove(&sender);
+            }
+            _ => {}
+        }
+        result
+    }
+
+    /// Drops what a final block has made impossible by `changes`: transactions that are in it, and those that their sender
+    /// cannot pay any more. Transactions that come later must be checked against the state with these changes. Linear in
+    /// the changes and in the queues of the accounts that changed.
+    pub fn update(&mut self, changes: &[Change]) {
+        for change in changes {
+            let Change::Account(hash, values) = change else { continue };
+            let Some(sender) = self.hashed.get(hash).copied() else { continue };
+            let (nonce, balance) = values.map_or((0, U256::ZERO), |values| (values.nonce, values.balance));
             let is_gone =
                 |entry: &Entry| entry.transaction.nonce() < nonce || cost_max(&entry.transaction) > balance;
-            gone.extend(queue.iter().filter(|(_, entry)| is_gone(entry)).map(|(nonce, _)| (*sender, *nonce)));
+            let entries = self.senders.get(&sender).into_iter().flat_map(|queue| &queue.entries);
+            let gone: Vec<u64> =
+                entries.filter(|(_, entry)| is_gone(entry)).map(|(nonce, _)| *nonce).collect();
+            gone.into_iter().for_each(|nonce| self.remove(sender, nonce));
         }
-        gone.into_iter().for_each(|(sender, nonce)| self.remove(sender, nonce));
+    }
+
+    /// Whether a block on `state` may contain a transaction of `sender`.
+    #[must_use]
+    pub fn is_ready(&self, sender: Address, state: &State, base_fee: u64) -> bool {
+        let nonce = state.account(sender).map_or(0, |account| account.nonce);
+        self.entry(sender, nonce).is_some_and(|entry| entry.fees()[0] >= base_fee.into())
     }
 
     /// Ready transactions on `state`, those that tip most first, and of those that tip the same the earlier first.
     /// Transactions of one sender come in the order of their nonces.
     #[must_use]
-    pub fn best(&self, state: &State, base_fee: u64) -> Best<'_> {
-        let mut best = Best { pool: self, base_fee: base_fee.into(), heads: BinaryHeap::new() };
-        for sender in self.senders.keys() {
-            best.push(*sender, state.account(*sender).map_or(0, |account| account.nonce));
-        }
+    pub fn best<'a>(&'a self, state: &'a State, base_fee: u64) -> Best<'a> {
+        let rest = self.by_best.iter().rev().peekable();
+        let mut best = Best { pool: self, state, base_fee: base_fee.into(), rest, heads: BinaryHeap::new() };
+        best.look();
         best
     }
 }
@@ -257,33 +353,47 @@ impl Pool {
 #[derive(Debug)]
 pub struct Best<'a> {
     pool: &'a Pool,
+    state: &'a State,
     base_fee: u128,
-    /// Tip, order of arrival, sender and nonce of each sender's next transaction.
-    heads: BinaryHeap<(u128, std::cmp::Reverse<u64>, Address, u64)>,
+    /// Senders that were not looked at: none of their transactions tips more than their best.
+    rest: Peekable<Rev<btree_set::Iter<'a, (Rank, Address)>>>,
+    /// What the next transaction of a sender tips and when it came, the sender, and the nonce.
+    heads: BinaryHeap<(Rank, Address, u64)>,
 }
 
 impl<'a> Best<'a> {
     fn push(&mut self, sender: Address, nonce: u64) {
-        let entry = self.pool.senders.get(&sender).and_then(|queue| queue.get(&nonce));
-        let Some(entry) = entry else { return };
+        let Some(entry) = self.pool.entry(sender, nonce) else { return };
         let [most, tip] = entry.fees();
         if let Some(left) = most.checked_sub(self.base_fee) {
-            self.heads.push((left.min(tip), std::cmp::Reverse(entry.arrival), sender, nonce));
+            self.heads.push(((left.min(tip), Reverse(entry.arrival)), sender, nonce));
+        }
+    }
+
+    /// Looks at senders as long as one of the rest might come first.
+    fn look(&mut self) {
+        while let Some((rank, sender)) = self.rest.peek().copied()
+            && self.heads.peek().is_none_or(|(first, ..)| first < rank)
+        {
+            self.rest.next();
+            self.push(*sender, self.state.account(*sender).map_or(0, |account| account.nonce));
         }
     }
 
     /// The next transaction. Those of its sender that follow it come only if [`Best::advance`] is told that it was taken.
-    pub fn peek(&mut self) -> Option<&'a Recovered<TxEnvelope>> {
-        let (_, _, sender, nonce) = self.heads.peek()?;
-        Some(&self.pool.senders.get(sender)?.get(nonce)?.transaction)
+    #[must_use]
+    pub fn peek(&self) -> Option<&'a Recovered<TxEnvelope>> {
+        let (_, sender, nonce) = self.heads.peek()?;
+        Some(&self.pool.entry(*sender, *nonce)?.transaction)
     }
 
     /// Goes on: with the same sender's next one if the last was taken, else without that sender.
     pub fn advance(&mut self, took: bool) {
-        if let Some((_, _, sender, nonce)) = self.heads.pop()
+        if let Some((_, sender, nonce)) = self.heads.pop()
             && took
         {
             self.push(sender, nonce + 1);
         }
+        self.look();
     }
 }

@@ -2,8 +2,8 @@
 
 use std::{fmt, path::Path};
 
-use alloy_primitives::{U256, utils::format_ether};
 use serde::Serialize;
+pub(crate) use veracity_client::ver;
 use veracity_client::{Account, ClientError};
 use veracity_node::{DevAccount, FolderError, Network, NetworkError, NodeError, dev_accounts, dev_operators};
 
@@ -86,12 +86,6 @@ pub(crate) fn read_account(path: &Path) -> Result<Account, Failure> {
     let text = files::read(path, KEY_BYTES_MAX)?;
     let text = String::from_utf8_lossy(&text);
     text.parse().map_err(|e| Failure::input("bad_key", e, "give the file of a private key").about(path))
-}
-
-/// An amount of wei in VER, without zeros at the end.
-pub(crate) fn ver(wei: U256) -> String {
-    let text = format_ether(wei);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Why a node or a contract did not answer, for users.

@@ -227,6 +227,7 @@ fn found(plan: NetPlan<'_>) -> Result<(), Failure> {
             beneficiary: founder.operator.address,
             allow_private: true,
             join: false,
+            bootstrap: vec![],
         };
         let node = Folder::new(&plan.folder.join(index.to_string()));
         node.found(&network, founder, &config).map_err(|e| chain::folder_failure(&e))?;

@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
-use alloy_primitives::{Address, Bytes, U256};
+use alloy_primitives::{Address, Bytes, U256, utils::format_ether};
 use alloy_sol_types::SolCall;
 use serde_json::json;
 
 use crate::{Account, ClientError, Rpc, Sent, send::PATIENCE};
+
+/// An amount of wei in VER, without zeros at the end.
+#[must_use]
+pub fn ver(wei: U256) -> String {
+    let text = format_ether(wei);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
 
 /// A chain, seen through the JSON-RPC of one node. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -1,8 +1,9 @@
 //! The system contracts, typed (`docs/spec/contracts.md`).
 
 use alloy_primitives::{Address, B256, Bytes, U256, address};
+use alloy_sol_types::SolCall as _;
 
-use crate::{Account, Chain, ClientError, Models, Parameters, Receipts, Sent, Stake};
+use crate::{Account, Chain, ClientError, Models, Outgoing, Parameters, Receipts, Sent, Stake};
 
 /// Address of the contract Stake.
 pub const STAKE: Address = address!("0000000000000000000000000000000000005e01");
@@ -310,8 +311,21 @@ impl ReceiptsContract<'_> {
         count: u32,
         root: B256,
     ) -> Result<Sent, ClientError> {
+        let mut outgoing = self.prepare_anchor(operator, executor, first, count, root)?;
+        self.0.settle(operator, &mut outgoing)
+    }
+
+    /// Makes the transaction of [`ReceiptsContract::anchor`] and does not send it.
+    pub fn prepare_anchor(
+        &self,
+        operator: &Account,
+        executor: B256,
+        first: u64,
+        count: u32,
+        root: B256,
+    ) -> Result<Outgoing, ClientError> {
         let call = Receipts::anchorCall { nodeId: executor, first, count, root };
-        self.0.send(operator, RECEIPTS, &call, U256::ZERO)
+        self.0.prepare(operator, RECEIPTS, call.abi_encode().into(), U256::ZERO)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use commonware_consensus::types::Epoch;
@@ -15,7 +15,7 @@ use commonware_glue::dkg::{Registrar, types::SchemeInfo};
 use crate::{NAMESPACE, Scheme, block::PublicKey};
 
 /// The scheme that signs and verifies in an epoch.
-pub(crate) fn scheme(info: SchemeInfo<MinSig, PublicKey>) -> Scheme {
+fn scheme(info: SchemeInfo<MinSig, PublicKey>) -> Scheme {
     match info {
         SchemeInfo::Verifier { participants, sharing } => Scheme::verifier(NAMESPACE, participants, sharing),
         SchemeInfo::Member { participants, sharing, public_key } => {
@@ -31,18 +31,34 @@ pub(crate) fn scheme(info: SchemeInfo<MinSig, PublicKey>) -> Scheme {
 
 /// The schemes of the epochs that this node knows.
 #[derive(Clone, Default)]
-pub(crate) struct Schemes(Arc<Mutex<BTreeMap<Epoch, Arc<Scheme>>>>);
+pub(crate) struct Schemes(Arc<Mutex<BTreeMap<Epoch, Known>>>);
+
+struct Known {
+    scheme: Arc<Scheme>,
+    has_share: bool,
+}
 
 impl Schemes {
     /// Epochs whose schemes are kept; later ones replace the oldest.
     const COUNT_MAX: usize = 8;
 
-    pub(crate) fn insert(&self, epoch: Epoch, scheme: Scheme) {
-        let mut schemes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        schemes.insert(epoch, Arc::new(scheme));
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Epoch, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn insert(&self, epoch: Epoch, info: SchemeInfo<MinSig, PublicKey>) {
+        let has_share = matches!(info, SchemeInfo::Signer { .. });
+        let known = Known { scheme: Arc::new(scheme(info)), has_share };
+        let mut schemes = self.lock();
+        schemes.insert(epoch, known);
         while schemes.len() > Self::COUNT_MAX {
             schemes.pop_first();
         }
+    }
+
+    /// Whether this node signs in an epoch, as far as that is known yet.
+    pub(crate) fn has_share(&self, epoch: Epoch) -> bool {
+        self.lock().get(&epoch).is_some_and(|known| known.has_share)
     }
 }
 
@@ -55,7 +71,7 @@ impl Provider for Schemes {
     }
 
     fn scheme(&self, epoch: Epoch) -> Option<Arc<Scheme>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&epoch).cloned()
+        self.lock().get(&epoch).map(|known| known.scheme.clone())
     }
 }
 
@@ -64,6 +80,6 @@ impl Registrar for Schemes {
     type Variant = MinSig;
 
     async fn register(&self, epoch: Epoch, info: SchemeInfo<MinSig, PublicKey>) {
-        self.insert(epoch, scheme(info));
+        self.insert(epoch, info);
     }
 }

@@ -31,10 +31,11 @@ use commonware_storage::{
 };
 use commonware_utils::{NZU64, NZUsize, channel::ring, non_empty_range, sequence::FixedBytes, sync::Mutex};
 use tokio::sync::watch;
+use tracing::warn;
 use veracity_chain::{AccountValues, Change, Executed, State};
 
 use crate::{
-    Genesis, Marshal,
+    Genesis, InvalidBlock, Marshal,
     block::{Block, SyncTarget},
     elections::Elections,
 };
@@ -299,7 +300,7 @@ impl<E: StorageContext + Spawner, S: Strategy> Config<E, S> {
 
     async fn open(&self, qmdb: Inner<E, S>) -> Database<E, S> {
         let head = self.head(&qmdb).await;
-        self.elections.see(&head, &self.marshal).await;
+        self.elections.see(&head).await;
         self.heads.send_replace(Some(head.clone()));
         let memory =
             Memory { head: Mutex::new(head), heads: self.heads.clone(), genesis: self.genesis.clone() };
@@ -501,7 +502,11 @@ where
     }
 
     fn matches_sync_targets(batches: &Merkleized<E, S>, targets: &SyncTarget) -> bool {
-        Inner::<E, S>::matches_sync_targets(&batches.sealed.qmdb, targets)
+        let matches = Inner::<E, S>::matches_sync_targets(&batches.sealed.qmdb, targets);
+        if !matches {
+            warn!(height = batches.head.header.number, error = %InvalidBlock::Target, "refused a block");
+        }
+        matches
     }
 
     fn readers(&self) {}

@@ -1,16 +1,22 @@
 //! Who validates in future epochs: the contract Stake says so, and consensus asks it once in each epoch.
 //!
 //! The question is answered in the state after the middle block of an epoch, which all nodes have in common, and the
-//! answer is kept durably before that block counts as done: it is needed again when the epoch ends.
+//! answer is kept durably before that block counts as done: it is needed again when the epoch ends. A node that joined too
+//! late to be able to ask does not guess: it waits until the last block of the epoch, which says it, is final.
 
-use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU64,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::BufMut;
 use commonware_codec::{
     Buf, Copying, DecodeExt as _, Encode as _, EncodeSize, Error as CodecError, RangeCfg, Read, Write,
 };
 use commonware_consensus::types::{Epoch, Epocher as _, FixedEpocher, Height};
-use commonware_glue::dkg::{ParticipantsProvider, network::Addresses};
+use commonware_glue::dkg::{ParticipantsProvider, network::Addresses, types::EpochOutcome};
 use commonware_p2p::Address;
 use commonware_storage::{
     Context,
@@ -24,7 +30,9 @@ use tokio::sync::{Mutex, watch};
 use tracing::{info, warn};
 use veracity_chain::System;
 
-use crate::{Block, EpochInfo, Genesis, Head, Marshal, PublicKey, VALIDATORS_MAX, block::SHARING};
+use crate::{
+    Block, EpochInfo, Genesis, Head, Marshal, PublicKey, VALIDATORS_MAX, block::SHARING, committee::Schemes,
+};
 
 /// What the middle of an epoch decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +126,28 @@ impl Read for Record {
 
 /// Epochs whose records are kept.
 const EPOCHS_KEPT: u64 = 4;
+/// How often a node that could not elect looks whether the block is final that says who was elected.
+const TRUTH_POLL: Duration = Duration::from_millis(200);
+/// Epochs whose resharing failed, at most, that are counted.
+const FAILURES_MAX: u64 = 256;
+
+/// The epoch of the next block, as a node knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EpochStatus {
+    /// Height of its first block.
+    pub first: u64,
+    /// Height of its last block.
+    pub last: u64,
+    /// What it began with. Its `players` receive shares and sign from the next epoch on, `next_players` from the one after.
+    pub info: EpochInfo,
+    /// Whom its middle block elected, to sign from the third epoch after it on; none before, and none on a node that
+    /// joined after it.
+    pub elected: Option<Map<PublicKey, Option<Address>>>,
+    /// How many epochs in a row, up to the last, ended without new shares; at most 256 are counted.
+    pub failures: u64,
+    /// Whether this node has a share of the key, and so signs.
+    pub has_share: bool,
+}
 
 /// The elections of a network, as one node sees them. Copies share them.
 pub(crate) struct Elections<E: Context>(Arc<Shared<E>>);
@@ -127,9 +157,14 @@ struct Shared<E: Context> {
     committee_max: u64,
     epocher: FixedEpocher,
     genesis: EpochInfo,
+    clock: E,
     store: Mutex<Option<Metadata<E, U64, Record>>>,
+    schemes: Schemes,
+    /// Final blocks, as soon as they can be read.
+    marshal: OnceLock<Marshal>,
     /// Told when a record was written, with the height of the state; 0 before it is open.
     height: watch::Sender<u64>,
+    status: watch::Sender<Option<EpochStatus>>,
 }
 
 impl<E: Context> Clone for Elections<E> {
@@ -144,17 +179,29 @@ impl<E: Context> Elections<E> {
         partition: &str,
         genesis: &Genesis,
         epoch_blocks: NonZeroU64,
+        schemes: Schemes,
+        status: watch::Sender<Option<EpochStatus>>,
     ) -> Self {
         let config = Config { partition: format!("{partition}-elections"), codec_config: () };
-        let store = Metadata::init(context, config).await.expect("the store of elections can be read");
+        let store = Metadata::init(context.child("store"), config).await;
+        let store = store.expect("the store of elections can be read");
         Self(Arc::new(Shared {
             chain_id: genesis.chain_id(),
             committee_max: genesis.committee_max(),
             epocher: FixedEpocher::new(epoch_blocks),
             genesis: genesis.info().clone(),
+            clock: context,
             store: Mutex::new(Some(store)),
+            schemes,
+            marshal: OnceLock::new(),
             height: watch::Sender::new(0),
+            status,
         }))
+    }
+
+    /// Lets it read final blocks.
+    pub(crate) fn attach(&self, marshal: Marshal) {
+        assert!(self.0.marshal.set(marshal).is_ok(), "there is one store of blocks");
     }
 
     /// Remembers what an epoch began with, for a node that has not the block that says so.
@@ -163,12 +210,12 @@ impl<E: Context> Elections<E> {
     }
 
     /// Takes note of a final block's state, durably: `head` was executed, or is what the node begins with.
-    pub(crate) async fn see(&self, head: &Head, marshal: &Marshal) {
+    pub(crate) async fn see(&self, head: &Head) {
         let height = Height::new(head.header.number);
         let epoch = self.epoch(height);
         let is_middle = self.0.epocher.midpoint(epoch) == Some(height);
         if is_middle && self.record(epoch).await.is_none_or(|record| record.elected.is_none()) {
-            match self.info(epoch, marshal).await {
+            match self.info(epoch).await {
                 Some(info) => {
                     let elected = elect(&info, head, self.0.chain_id, self.0.committee_max);
                     info!(%epoch, players = elected.players.len(), "elected who receives shares in two epochs");
@@ -178,6 +225,41 @@ impl<E: Context> Elections<E> {
             }
         }
         self.0.height.send_replace(height.get());
+        self.report(self.epoch(height.next()), is_middle).await;
+    }
+
+    /// Says what is known of the epoch of the next block, if that has changed.
+    async fn report(&self, epoch: Epoch, has_elected: bool) {
+        let has_share = self.0.schemes.has_share(epoch);
+        let is_told = |status: &EpochStatus| status.info.epoch == epoch && status.has_share == has_share;
+        if !has_elected && self.0.status.borrow().as_ref().is_some_and(is_told) {
+            return;
+        }
+        let (Some(info), Some(first), Some(last)) =
+            (self.info(epoch).await, self.0.epocher.first(epoch), self.0.epocher.last(epoch))
+        else {
+            return;
+        };
+        let elected = self.record(epoch).await.and_then(|record| record.elected);
+        let elected = elected.map(|Elected { players, directory }| {
+            let place = |player: &PublicKey| (player.clone(), directory.get_value(player).cloned());
+            Map::from_iter_dedup(players.iter().map(place))
+        });
+        let failures = self.failures(&info).await;
+        let (first, last) = (first.get(), last.get());
+        self.0.status.send_replace(Some(EpochStatus { first, last, info, elected, failures, has_share }));
+    }
+
+    /// How many epochs before the one that begins with `info` ended without new shares.
+    async fn failures(&self, info: &EpochInfo) -> u64 {
+        let (mut count, mut info) = (0, info.clone());
+        while info.outcome == EpochOutcome::Failure && count < FAILURES_MAX {
+            count += 1;
+            let Some(before) = info.epoch.previous() else { break };
+            let Some(earlier) = self.info(before).await else { break };
+            info = earlier;
+        }
+        count
     }
 
     fn epoch(&self, height: Height) -> Epoch {
@@ -185,12 +267,12 @@ impl<E: Context> Elections<E> {
     }
 
     /// What an epoch began with.
-    async fn info(&self, epoch: Epoch, marshal: &Marshal) -> Option<EpochInfo> {
+    async fn info(&self, epoch: Epoch) -> Option<EpochInfo> {
         let Some(before) = epoch.previous() else { return Some(self.0.genesis.clone()) };
         if let Some(info) = self.record(epoch).await.and_then(|record| record.info) {
             return Some(info);
         }
-        let block = marshal.get_block(self.0.epocher.last(before)?).await?;
+        let block = self.0.marshal.get()?.get_block(self.0.epocher.last(before)?).await?;
         Block::epoch_info(block.inner()).cloned()
     }
 
@@ -207,13 +289,26 @@ impl<E: Context> Elections<E> {
         *store = Some(written.expect("the store of elections can be written: is the disk full?"));
     }
 
-    /// What the middle of `epoch` decided; waits until it has come. None if this node joined later than that.
-    async fn elected(&self, epoch: Epoch) -> Option<Elected> {
-        let middle = self.0.epocher.midpoint(epoch)?.get();
+    /// What the middle of `epoch` decided; waits until it is known, which is at the end of the epoch at the latest.
+    ///
+    /// Whoever has the state after the middle block knows it from then on. A node that joined with a later state cannot
+    /// ask it any more. It takes part in nothing that depends on the answer until the last block of the epoch is final,
+    /// which says it: so it votes neither for nor against that block, and whatever it derives from the answer is right.
+    async fn elected(&self, epoch: Epoch) -> Elected {
+        let middle = self.0.epocher.midpoint(epoch).expect("each epoch has a middle").get();
         let mut height = self.0.height.subscribe();
         // The sender is ours.
         let _ = height.wait_for(|height| *height >= middle).await;
-        self.record(epoch).await?.elected
+        if let Some(elected) = self.record(epoch).await.and_then(|record| record.elected) {
+            return elected;
+        }
+        info!(%epoch, "joined after the election of this epoch: waits for the block that says who was elected");
+        loop {
+            if let Some(EpochInfo { next_players, directory, .. }) = self.info(epoch.next()).await {
+                return Elected { players: next_players, directory: directory.into_inner() };
+            }
+            self.0.clock.sleep(TRUTH_POLL).await;
+        }
     }
 }
 
@@ -223,22 +318,18 @@ impl<E: Context> ParticipantsProvider for Elections<E> {
 
     /// Who receives shares in `epoch`, to sign in the next.
     async fn participants(&mut self, epoch: Epoch) -> Set<PublicKey> {
-        let elected = match epoch.get().checked_sub(2) {
-            Some(decided) => self.elected(Epoch::new(decided)).await,
-            None => None,
-        };
-        // A guess of a node that joined too late to know. It may then refuse the last block of the epoch, which is
-        // final without it.
-        elected.map_or_else(|| self.0.genesis.next_players.clone(), |elected| elected.players)
+        match epoch.get().checked_sub(2) {
+            Some(decided) => self.elected(Epoch::new(decided)).await.players,
+            // The first two were decided before there was a chain.
+            None => self.0.genesis.next_players.clone(),
+        }
     }
 
     async fn directory(&mut self, epoch: Epoch, peers: Set<PublicKey>) -> Addresses<PublicKey> {
-        let decided = match epoch.previous() {
-            Some(decided) => self.elected(decided).await,
-            None => None,
+        let known = match epoch.previous() {
+            Some(decided) => self.elected(decided).await.directory,
+            None => self.0.genesis.directory.clone().into_inner(),
         };
-        let known = decided.map(|elected| elected.directory);
-        let known = known.unwrap_or_else(|| self.0.genesis.directory.clone().into_inner());
         let nowhere = Address::Symmetric(([0, 0, 0, 0], 0).into());
         let address = |peer: &PublicKey| known.get_value(peer).unwrap_or(&nowhere).clone();
         peers.iter().map(|peer| (peer.clone(), address(peer))).collect()

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_consensus::{Transaction as _, TxEnvelope, transaction::Recovered};
 use alloy_primitives::{Address, B256};
-use tokio::sync::{Notify, broadcast, mpsc, watch};
-use veracity_chain::{Accepted, Pool, PoolError, PoolLimits, State, next_base_fee};
+use tokio::sync::{broadcast, mpsc, watch};
+use veracity_chain::{Accepted, Change, Pool, PoolError, PoolLimits, next_base_fee};
 
 use crate::Head;
 
@@ -17,15 +17,15 @@ pub struct SharedPool(Arc<Shared>);
 struct Shared {
     pool: Mutex<Pool>,
     heads: watch::Receiver<Option<Head>>,
-    /// Told when a transaction arrived.
-    arrivals: Notify,
+    /// Told who sent a transaction that arrived.
+    arrivals: broadcast::Sender<Address>,
     /// Transactions that came from clients of this node, which it passes on to peers.
     news: mpsc::UnboundedSender<Recovered<TxEnvelope>>,
     /// Transactions that have become ready.
     ready: broadcast::Sender<Recovered<TxEnvelope>>,
 }
 
-/// Ready transactions that a slow listener may lag behind.
+/// Transactions that a slow listener may lag behind.
 const LAG_MAX: usize = 4096;
 
 /// Why a transaction was not accepted.
@@ -53,7 +53,7 @@ impl SharedPool {
             Self(Arc::new(Shared {
                 pool,
                 heads,
-                arrivals: Notify::new(),
+                arrivals: broadcast::Sender::new(LAG_MAX),
                 news,
                 ready: broadcast::Sender::new(LAG_MAX),
             })),
@@ -79,10 +79,12 @@ impl SharedPool {
 
     /// Takes a transaction from a peer.
     pub(crate) fn insert(&self, transaction: Recovered<TxEnvelope>) -> Result<Accepted, SubmitError> {
-        let head = self.0.heads.borrow().clone().ok_or(SubmitError::NotReady)?;
+        let sender = transaction.signer();
         let (accepted, ready) = {
+            // The head is read under the lock: a later one is set before the pool is told what it changed, so what is
+            // taken here is checked again then.
             let mut pool = self.lock();
-            let sender = transaction.signer();
+            let head = self.0.heads.borrow().clone().ok_or(SubmitError::NotReady)?;
             let before = pool.next_nonce(sender, &head.state);
             let accepted = pool.insert(transaction.clone(), &head.state)?;
             let after = pool.next_nonce(sender, &head.state);
@@ -91,7 +93,8 @@ impl SharedPool {
             let others: Vec<_> = others.filter_map(|nonce| pool.of(sender, nonce).cloned()).collect();
             (accepted, accepted.is_ready.then_some(transaction).into_iter().chain(others))
         };
-        self.0.arrivals.notify_waiters();
+        // Nobody listens while no block is proposed.
+        let _ = self.0.arrivals.send(sender);
         // Without listeners nobody is told.
         ready.for_each(|transaction| drop(self.0.ready.send(transaction)));
         Ok(accepted)
@@ -113,23 +116,26 @@ impl SharedPool {
         self.lock().get(hash).map(Recovered::signer)
     }
 
-    /// Drops what a new head has made impossible.
-    pub(crate) fn update(&self, state: &State) {
-        self.lock().update(state);
+    /// Drops what a new head has made impossible, given what it changed. The head must be known here already.
+    pub(crate) fn update(&self, changes: &[Change]) {
+        self.lock().update(changes);
     }
 
     /// Resolves when a block on `head` would have a transaction.
     pub(crate) async fn ready(&self, head: &Head) {
         let base_fee = next_base_fee(&head.header, &head.state);
-        loop {
-            let arrival = self.0.arrivals.notified();
-            let mut arrival = std::pin::pin!(arrival);
-            // Listen first, then look, so that no arrival is missed in between.
-            arrival.as_mut().enable();
-            if self.lock().best(&head.state, base_fee).peek().is_some() {
-                return;
-            }
-            arrival.await;
+        // Listen first, then look, so that no arrival is missed in between.
+        let mut arrivals = self.0.arrivals.subscribe();
+        let mut is_ready = self.lock().best(&head.state, base_fee).peek().is_some();
+        while !is_ready {
+            is_ready = match arrivals.recv().await {
+                Ok(sender) => self.lock().is_ready(sender, &head.state, base_fee),
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    self.lock().best(&head.state, base_fee).peek().is_some()
+                }
+                // The sender is ours.
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            };
         }
     }
 }

@@ -35,18 +35,21 @@ use commonware_glue::{
         network::{Addresses, Manager},
         orchestrator, probe, reshare,
         state_sync::{Config as SyncStartConfig, Plan as SyncStartPlan, StateSync},
-        types::SchemeInfo,
+        types::{Participants, SchemeInfo},
     },
     stateful::{
         Config as StatefulConfig, PruneConfig, Stateful, SyncPlan,
         db::{SyncEngineConfig, p2p as state_resolver},
     },
 };
-use commonware_p2p::{Blocker, Receiver, Sender, max_message_size};
+use commonware_p2p::{Address as PeerAddress, Blocker, Receiver, Sender, max_message_size};
 use commonware_parallel::Strategy;
 use commonware_runtime::{Clock, Handle, Metrics, Network, Quota, Spawner, Storage, buffer::paged::CacheRef};
 use commonware_storage::{archive::prunable, mmr, translator::EightCap};
-use commonware_utils::{NZDuration, NZU16, NZU32, NZU64, NZUsize};
+use commonware_utils::{
+    NZDuration, NZU16, NZU32, NZU64, NZUsize,
+    ordered::{Map, Set},
+};
 use rand_core::CryptoRng;
 use tokio::sync::{mpsc, watch};
 
@@ -54,10 +57,11 @@ use crate::{
     Genesis, Head, MarshalVariant, NAMESPACE, Observer, PublicKey, Scheme, SharedPool, VALIDATORS_MAX,
     application::{App, Paced, Recent},
     block::{Digest, SHARING},
-    committee::{Schemes, scheme},
+    committee::Schemes,
     database::{self, Resolver, SYNC_BATCH},
-    elections::Elections,
+    elections::{Elections, EpochStatus},
     gossip,
+    peers::Peers,
     secrets::Secrets,
     seeds::{Seeds, Tap, Tips},
 };
@@ -180,6 +184,8 @@ pub struct Config<S, M, B, O> {
     pub strategy: S,
     /// Who is connected.
     pub manager: M,
+    /// Whom a node asks where to join, and connects to at any time; the founders, while it joins, if there are none.
+    pub bootstrap: Map<PublicKey, PeerAddress>,
     /// Bars peers that break the protocol.
     pub blocker: B,
     /// Told of finalized blocks and certificates.
@@ -192,12 +198,23 @@ pub struct Config<S, M, B, O> {
     pub news: mpsc::UnboundedReceiver<Recovered<TxEnvelope>>,
     /// Told of each new head.
     pub heads: watch::Sender<Option<Head>>,
+    /// Told of the epoch of the next block.
+    pub epochs: watch::Sender<Option<EpochStatus>>,
     /// How long it waits for what.
     pub timing: Timing,
     /// Whether it begins with the state of others instead of all blocks; only if it has no state.
     pub sync: bool,
-    /// How far its clock is ahead, in simulations of validators whose clock is wrong.
+    /// What is wrong with it: nothing, but in simulations.
+    pub faults: Faults,
+}
+
+/// What is wrong with a validator, in simulations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Faults {
+    /// How far its clock is ahead.
     pub clock_ahead: Duration,
+    /// Whether the blocks that it proposes name another state log than they lead to.
+    pub false_target: bool,
 }
 
 /// A running validator.
@@ -235,6 +252,25 @@ fn archive(prefix: &str, name: &str, page_cache: CacheRef) -> prunable::Config<E
     }
 }
 
+/// Whom a node asks where to join: of `told`, or of the founders, more than a third must answer.
+fn bootstrap(
+    genesis: &Genesis,
+    told: &Map<PublicKey, PeerAddress>,
+) -> probe::Bootstrap<PublicKey, Addresses<PublicKey>> {
+    let (participants, directory) = match told.is_empty() {
+        true => (genesis.info().participants(), genesis.info().directory.clone()),
+        false => {
+            let nobody = Set::default();
+            let asked = told.keys().clone();
+            (
+                Participants { dealers: asked, players: nobody.clone(), next_players: nobody },
+                told.clone().into(),
+            )
+        }
+    };
+    probe::Bootstrap { epoch: Epoch::zero(), participants, directory }
+}
+
 /// Starts a validator.
 ///
 /// # Panics
@@ -254,7 +290,9 @@ where
     TX: Sender<PublicKey = PublicKey>,
     RX: Receiver<PublicKey = PublicKey>,
 {
-    let Config { genesis, epoch_blocks, signer, partition, strategy, manager, blocker, timing, .. } = config;
+    let Config { genesis, epoch_blocks, signer, partition, strategy, blocker, timing, .. } = config;
+    let bootstrap = bootstrap(&genesis, &config.bootstrap);
+    let manager = Peers { inner: config.manager.clone(), told: config.bootstrap };
     let public_key = signer.public_key();
     let page_cache = CacheRef::new(NZU16!(4096), NZUsize!(4096));
     let fetch_timeout = NZDuration!(timing.fetch);
@@ -266,7 +304,7 @@ where
     let share = secrets.get_share(Epoch::zero()).await;
     let output = &genesis.info().output;
     let info = |share| SchemeInfo::new(&public_key, output.players().clone(), output.public().clone(), share);
-    schemes.insert(Epoch::zero(), scheme(info(share)));
+    schemes.insert(Epoch::zero(), info(share));
 
     // Blocks: how they are fetched, passed on and kept.
     let resolver = marshal_resolver::init(
@@ -305,12 +343,8 @@ where
     let mut plan = SyncPlan::init(context.child("plan"), partition.clone()).await;
     let (probe, probe_mailbox) = probe::Actor::new(probe::Config {
         context: context.child("probe"),
-        manager: manager.clone(),
-        bootstrap: probe::Bootstrap {
-            epoch: Epoch::zero(),
-            participants: genesis.info().participants(),
-            directory: genesis.info().directory.clone(),
-        },
+        manager: config.manager,
+        bootstrap,
         floor: plan.floor().cloned(),
         verifier: verifier.clone(),
         genesis: genesis.info().clone(),
@@ -322,12 +356,20 @@ where
         block_codec_config: (),
     });
     let probe = probe.start(channels.probe);
-    let elections = Elections::open(context.child("elections"), &partition, &genesis, epoch_blocks).await;
+    let elections = Elections::open(
+        context.child("elections"),
+        &partition,
+        &genesis,
+        epoch_blocks,
+        schemes.clone(),
+        config.epochs,
+    )
+    .await;
     let state_sync = if plan.should_sync(config.sync) {
         let artifact = probe_mailbox.subscribe().await.expect("the probe runs");
         let output = &artifact.info.output;
         let info = SchemeInfo::new(&public_key, output.players().clone(), output.public().clone(), None);
-        schemes.insert(artifact.info.epoch, scheme(info));
+        schemes.insert(artifact.info.epoch, info);
         elections.joined(artifact.info.clone()).await;
         plan = plan.set_floor(artifact.floor).await;
         let floor = plan.floor().cloned().expect("the floor was set");
@@ -360,6 +402,7 @@ where
         },
     )
     .await;
+    elections.attach(marshal.clone());
 
     // The key, from epoch to epoch.
     let (fence, gate) = Fence::new();
@@ -426,13 +469,12 @@ where
         genesis: genesis.clone(),
         beneficiary: config.beneficiary,
         build_time: timing.leader / 4,
-        clock_ahead: config.clock_ahead,
+        clock_ahead: config.faults.clock_ahead,
         pool: config.pool.clone(),
         seeds: seeds.clone(),
         heads: recent.clone(),
         strategy: strategy.clone(),
         elections: elections.clone(),
-        marshal: marshal.clone(),
         observer: config.observer.clone(),
     };
     let (stateful_actor, stateful) = Stateful::new(
@@ -473,6 +515,7 @@ where
         pool: config.pool.clone(),
         heads: recent,
         heartbeat: timing.heartbeat,
+        false_target: config.faults.false_target,
     };
     let automaton =
         Deferred::new(context.child("deferred"), automaton, marshal.clone(), FixedEpocher::new(epoch_blocks));

@@ -7,11 +7,14 @@ use std::{
     time::Duration,
 };
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U64};
 use veracity_chain::PoolLimits;
 use veracity_consensus::{Head, Timing};
-use veracity_rpc::{Chain, Config as RpcConfig, Index, IndexError, ServeError, Server, Services, serve};
-use veracity_validator::{Options, StartError, Stopped, Validator};
+use veracity_rpc::{
+    Chain, ComingCommittee, CommitteeMember, Config as RpcConfig, EpochStatus, Index, IndexError, ServeError,
+    Server, Services, serve,
+};
+use veracity_validator::{Contact, EpochView, Member, Options, StartError, Stopped, Validator};
 
 use crate::{Folder, FolderError, Network, pool::PoolView, record::Record};
 
@@ -28,6 +31,8 @@ pub struct NodeOptions {
     pub beneficiary: Address,
     /// Threads for consensus.
     pub threads: NonZeroUsize,
+    /// Whom it asks where to join, and finds others through, beside those that its folder names.
+    pub bootstrap: Vec<Contact>,
     /// Whether peers may have private addresses.
     pub allow_private: bool,
 }
@@ -127,6 +132,26 @@ fn continued(index: Index, folder: &Folder, network: &Network, head: &Head) -> R
     Ok(Index::open(&path, network.chain_id())?)
 }
 
+/// What is told of an epoch.
+fn epoch_status(view: EpochView) -> EpochStatus {
+    let member = |member: Member| CommitteeMember {
+        node: member.key.into(),
+        address: member.address.map(|a| a.to_string()),
+    };
+    let members = |members: Vec<Member>| members.into_iter().map(member).collect::<Vec<_>>();
+    let later = (view.epoch + 1..).map(U64::from);
+    let coming = later.zip(view.coming);
+    EpochStatus {
+        epoch: U64::from(view.epoch),
+        first_block: U64::from(view.first),
+        last_block: U64::from(view.last),
+        committee: members(view.committee),
+        coming: coming.map(|(epoch, nodes)| ComingCommittee { epoch, nodes: members(nodes) }).collect(),
+        failed_epochs: U64::from(view.failures),
+        signs: view.has_share,
+    }
+}
+
 /// Stops a validator whose node does not start; says why it had stopped.
 async fn give_up(validator: Validator, record: &Record) -> Stopped {
     // Whoever waits for the index must not keep the validator from ending.
@@ -141,7 +166,7 @@ impl Node {
     /// # Errors
     /// [`NodeError`].
     pub async fn start(options: NodeOptions) -> Result<Self, NodeError> {
-        let NodeOptions { folder, listen, rpc, beneficiary, threads, allow_private } = options;
+        let NodeOptions { folder, listen, rpc, beneficiary, threads, bootstrap, allow_private } = options;
         let network = folder.network()?;
         let config = folder.config()?;
         // The library would stop with a panic.
@@ -167,6 +192,7 @@ impl Node {
             pool: limits(&network),
             timing,
             threads,
+            bootstrap: [bootstrap, config.bootstrap].concat(),
             allow_private,
             sync: config.join,
             events: record.clone(),
@@ -187,12 +213,13 @@ impl Node {
             return Err(NodeError::Stopped(give_up(validator, &record).await));
         };
         let peers = validator.peers();
-        let tip = record.clone();
+        let (tip, epochs) = (record.clone(), validator.epochs());
         let services = Services {
             chain: chain.clone(),
             pool: Arc::new(PoolView { pool: validator.pool().clone(), heads: validator.heads() }),
             peers: Arc::new(move || peers.load(Ordering::Relaxed)),
             tip: Arc::new(move || tip.tip()),
+            epoch: Arc::new(move || epochs().map(epoch_status)),
             network_key: Some(network.key().to_vec().into()),
         };
         let server = serve(rpc, services).await?;

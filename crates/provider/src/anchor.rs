@@ -1,9 +1,13 @@
 //! Anchoring of receipts (`docs/spec/anchoring.md`).
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fmt,
+    sync::Arc,
+};
 
 use alloy_primitives::B256;
-use veracity_client::{Account, Chain, ClientError, Receipts, RoleSet};
+use veracity_client::{Account, Chain, ClientError, Outgoing, Receipts, RoleSet};
 use veracity_light::{
     NetworkKey,
     merkle::{self, BATCH_RECEIPTS_MAX},
@@ -15,6 +19,10 @@ use crate::AnchorError;
 
 /// How often a sequence that was anchored meanwhile is asked for again.
 const CONTENDED_TRIES: u32 = 5;
+/// Batches that get their evidence in one tick, at most.
+const PROVEN_MAX: usize = 64;
+/// Batches whose evidence could not be made that are tried again in one tick, at most. They take turns.
+const RETRIED_MAX: usize = 8;
 
 /// What an [`Anchorer`] works with.
 #[derive(Debug)]
@@ -38,17 +46,29 @@ pub struct AnchorerParts {
 pub struct Anchorer {
     pub(crate) parts: AnchorerParts,
     pub(crate) executor: B256,
-    /// Batches below are done, or in `missing`.
+    /// Batches below are done, or in `missing` or `failed`.
     known: Option<u64>,
-    /// Batches without evidence.
+    /// Batches without evidence that were not tried.
     missing: BTreeSet<u64>,
-    /// A transaction that was sent and did not come into a block for a long time.
-    sent: Option<B256>,
+    /// Batches whose evidence could not be made, those first that were tried longest ago.
+    failed: VecDeque<u64>,
+    /// What was made to be sent, until it is in a block or cannot come into one any more.
+    sending: Option<Sending>,
+}
+
+/// A transaction that anchors.
+struct Sending {
+    outgoing: Outgoing,
+    first: u64,
+    count: u32,
 }
 
 impl fmt::Debug for Anchorer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Anchorer").field("executor", &self.executor).field("missing", &self.missing).finish()
+        let Self { executor, missing, failed, .. } = self;
+        let mut fields = f.debug_struct("Anchorer");
+        fields.field("executor", executor).field("missing", missing).field("failed", failed);
+        fields.finish_non_exhaustive()
     }
 }
 
@@ -59,7 +79,7 @@ pub struct Tick {
     pub anchored: Vec<AnchoredBatch>,
     /// Batches whose evidence is kept now.
     pub proven: Vec<AnchoredBatch>,
-    /// Batches whose evidence was not made; the next tick tries again.
+    /// Batches whose evidence was not made; a later tick tries again.
     pub failed: Vec<(u64, AnchorError)>,
 }
 
@@ -68,7 +88,8 @@ impl Anchorer {
     #[must_use]
     pub fn new(parts: AnchorerParts) -> Self {
         let executor = B256::from(*parts.executor.as_bytes());
-        Self { parts, executor, known: None, missing: BTreeSet::new(), sent: None }
+        let (missing, failed) = (BTreeSet::new(), VecDeque::new());
+        Self { parts, executor, known: None, missing, failed, sending: None }
     }
 
     /// Anchors what was issued and is not anchored, and keeps evidence of what is final. Blocks for as long as that takes.
@@ -78,20 +99,16 @@ impl Anchorer {
     /// [`Tick::failed`].
     pub fn tick(&mut self) -> Result<Tick, AnchorError> {
         let mut tick = Tick::default();
-        let issued = self.parts.sequences.issued();
+        // Other processes issue receipts of this executor, too.
+        let issued = self.parts.sequences.refresh()?;
         let next = self.receipts().next_sequence(self.executor)?;
         if next > issued {
             return Err(AnchorError::Behind { anchored: next, issued });
         }
         self.look()?;
-        if next < issued {
+        if self.sending.is_some() || next < issued {
             self.check_node()?;
-            self.check_sent()?;
-            let anchored = self.anchor(next, issued, &mut tick);
-            if let Err(AnchorError::Client(ClientError::NotFinal { hash, .. })) = &anchored {
-                self.sent = Some(*hash);
-            }
-            anchored?;
+            self.anchor(issued, &mut tick)?;
             self.look()?;
         }
         self.prove(&mut tick)?;
@@ -101,7 +118,7 @@ impl Anchorer {
     /// Batches that wait for their evidence.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.missing.len()
+        self.missing.len() + self.failed.len()
     }
 
     pub(crate) fn receipts(&self) -> veracity_client::ReceiptsContract<'_> {
@@ -131,60 +148,85 @@ impl Anchorer {
         }
     }
 
-    /// While the network makes no blocks, one transaction waits and not one for each tick.
-    fn check_sent(&mut self) -> Result<(), AnchorError> {
-        match self.sent {
-            Some(hash) if self.parts.chain.is_waiting(hash)? => Err(AnchorError::Waiting { hash }),
-            _ => {
-                self.sent = None;
-                Ok(())
-            }
-        }
-    }
-
-    /// Anchors the receipts `next..issued`.
-    fn anchor(&self, mut next: u64, issued: u64, tick: &mut Tick) -> Result<(), AnchorError> {
+    /// Anchors the receipts below `issued`: first what an earlier tick sent and did not see in a block, so that one
+    /// transaction waits and not one for each tick, then what is left.
+    fn anchor(&mut self, issued: u64, tick: &mut Tick) -> Result<(), AnchorError> {
         let mut tries = 0;
-        while next < issued {
-            let end = issued.min(next.saturating_add(BATCH_RECEIPTS_MAX.into()));
-            let ids = self.parts.sequences.ids(next..end)?;
-            let count = u32::try_from(ids.len()).unwrap_or(BATCH_RECEIPTS_MAX);
-            let root = B256::from(merkle::root(&ids).unwrap_or_default());
-            match self.receipts().anchor(&self.parts.operator, self.executor, next, count, root) {
-                Ok(sent) => {
-                    let number = sent.logs.iter().find_map(|log| log.topics.get(2)).map_or(0, number);
-                    tick.anchored.push(AnchoredBatch { number, first: next, count });
-                    next = end;
+        loop {
+            if self.sending.is_none() {
+                let next = self.receipts().next_sequence(self.executor)?;
+                if next >= issued {
+                    return Ok(());
                 }
-                // A transaction of a process before this one, or beside it, came first: nothing is anchored twice.
-                Err(ClientError::Refused(refusal))
-                    if refusal.decode::<Receipts::WrongSequence>().is_some() =>
-                {
-                    tries += 1;
-                    if tries > CONTENDED_TRIES {
-                        return Err(AnchorError::Contended);
-                    }
-                    next = self.receipts().next_sequence(self.executor)?;
+                let end = issued.min(next.saturating_add(BATCH_RECEIPTS_MAX.into()));
+                self.sending = self.prepare(next, end)?;
+            }
+            // A transaction of a process before this one, or beside it, came first: nothing is anchored twice.
+            if !self.send(tick)? {
+                tries += 1;
+                if tries > CONTENDED_TRIES {
+                    return Err(AnchorError::Contended);
                 }
-                Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
     }
 
-    /// Keeps evidence of all batches that have some.
-    fn prove(&mut self, tick: &mut Tick) -> Result<(), AnchorError> {
-        for batch in self.missing.clone() {
-            match self.make_evidence(batch) {
-                Ok(Some((anchored, evidence))) => {
-                    self.parts.evidence.append(anchored, &evidence)?;
-                    self.missing.remove(&batch);
-                    tick.proven.push(anchored);
+    /// Makes the transaction that anchors the receipts `first..end`; none if others are anchored in their place already.
+    fn prepare(&self, first: u64, end: u64) -> Result<Option<Sending>, AnchorError> {
+        let ids = self.parts.sequences.ids(first..end)?;
+        let count = u32::try_from(ids.len()).unwrap_or(BATCH_RECEIPTS_MAX);
+        let root = B256::from(merkle::root(&ids).unwrap_or_default());
+        let made = self.receipts().prepare_anchor(&self.parts.operator, self.executor, first, count, root);
+        match made {
+            Ok(outgoing) => Ok(Some(Sending { outgoing, first, count })),
+            Err(error) if is_taken(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends what was made, and waits until it is final; `false` if others were anchored in its place. It is kept as long as
+    /// it may still come into a block.
+    fn send(&mut self, tick: &mut Tick) -> Result<bool, AnchorError> {
+        let Some(mut sending) = self.sending.take() else { return Ok(false) };
+        let waited = sending.outgoing.hash();
+        match self.parts.chain.settle(&self.parts.operator, &mut sending.outgoing) {
+            Ok(sent) => {
+                let number = sent.logs.iter().find_map(|log| log.topics.get(2)).map_or(0, number);
+                tick.anchored.push(AnchoredBatch { number, first: sending.first, count: sending.count });
+                Ok(true)
+            }
+            Err(error) if is_taken(&error) => Ok(false),
+            Err(error @ (ClientError::NotFinal { .. } | ClientError::Unreachable { .. })) => {
+                self.sending = Some(sending);
+                match error {
+                    ClientError::NotFinal { hash, .. } if waited.is_some() => {
+                        Err(AnchorError::Waiting { hash })
+                    }
+                    error => Err(error.into()),
                 }
-                // Nothing certifies its block yet, nor one after it.
-                Ok(None) => break,
-                Err(error @ AnchorError::Client(ClientError::Unreachable { .. })) => return Err(error),
-                Err(error) => tick.failed.push((batch, error)),
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Keeps evidence of batches that have some: of those that were not tried, the oldest first, and of some of those that
+    /// failed, so that neither keeps the other waiting.
+    fn prove(&mut self, tick: &mut Tick) -> Result<(), AnchorError> {
+        let fresh: Vec<u64> = self.missing.iter().copied().take(PROVEN_MAX).collect();
+        let n_retried = RETRIED_MAX.min(self.failed.len());
+        for batch in fresh {
+            // Nothing certifies its block yet, nor one after it.
+            if !self.prove_one(batch, tick)? {
+                break;
+            }
+            self.missing.remove(&batch);
+        }
+        for _ in 0..n_retried {
+            let Some(batch) = self.failed.front().copied() else { break };
+            let is_tried = self.prove_one(batch, tick)?;
+            self.failed.pop_front();
+            if !is_tried {
+                self.failed.push_back(batch);
             }
         }
         if !tick.proven.is_empty() {
@@ -192,6 +234,28 @@ impl Anchorer {
         }
         Ok(())
     }
+
+    /// Keeps evidence of a batch, or puts it behind those that failed; `false` if there can be none yet.
+    fn prove_one(&mut self, batch: u64, tick: &mut Tick) -> Result<bool, AnchorError> {
+        match self.make_evidence(batch) {
+            Ok(Some((anchored, evidence))) => {
+                self.parts.evidence.append(anchored, &evidence)?;
+                tick.proven.push(anchored);
+            }
+            Ok(None) => return Ok(false),
+            Err(error @ AnchorError::Client(ClientError::Unreachable { .. })) => return Err(error),
+            Err(error) => {
+                self.failed.push_back(batch);
+                tick.failed.push((batch, error));
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Whether the contract refuses because receipts are anchored in the place of these.
+fn is_taken(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused(refusal) if refusal.decode::<Receipts::WrongSequence>().is_some())
 }
 
 /// A number that the contract keeps far below the limit.

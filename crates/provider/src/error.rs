@@ -1,5 +1,5 @@
 use alloy_primitives::{Address, B256, U256};
-use veracity_client::ClientError;
+use veracity_client::{ClientError, ver};
 use veracity_light::{CertificateError, EvidenceError, VerifyError};
 use veracity_store::{ReceiptLogError, SequenceError, StoreError};
 
@@ -139,7 +139,8 @@ pub enum RegisterError {
     },
     /// The account cannot pay the bond.
     #[error(
-        "account {account} has {balance} wei, the bond for these roles takes {bond} and gas: send it money"
+        "account {account} has {} VER, the bond for these roles takes {} VER and gas: send it money",
+        ver(*balance), ver(*bond)
     )]
     TooPoor {
         /// The account.

@@ -8,6 +8,7 @@ mod arguments;
 mod chain;
 mod config;
 mod convert;
+mod epoch;
 mod error;
 mod filters;
 mod finalized;
@@ -24,6 +25,7 @@ mod subscribe;
 
 pub use chain::{Chain, STATES_KEPT};
 pub use config::{Config, ConfigError};
+pub use epoch::{ComingCommittee, CommitteeMember, EpochStatus};
 pub use error::{IndexError, RpcError, ServeError};
 pub use finalized::Finalized;
 pub use inclusion::{Finalization, TransactionInclusion, verify_item};

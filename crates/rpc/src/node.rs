@@ -5,7 +5,7 @@ use alloy_primitives::Bytes;
 use tokio::sync::Semaphore;
 use veracity_chain::{BlockContext, State};
 
-use crate::{Chain, Config, Finalized, RpcError, Submit, filters::Filters};
+use crate::{Chain, Config, EpochStatus, Finalized, RpcError, Submit, filters::Filters};
 
 /// What the server answers from.
 #[derive(Clone)]
@@ -18,6 +18,8 @@ pub struct Services {
     pub peers: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Height of the highest block that is known to be final, whether the node has it yet or not.
     pub tip: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// The epoch of the next block, if the node takes part in consensus.
+    pub epoch: Arc<dyn Fn() -> Option<EpochStatus> + Send + Sync>,
     /// The key that certificates verify against, if the node knows it.
     pub network_key: Option<Bytes>,
 }
@@ -34,6 +36,7 @@ pub(crate) struct Node {
     pub(crate) pool: Arc<dyn Submit>,
     pub(crate) peers: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) tip: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub(crate) epoch: Arc<dyn Fn() -> Option<EpochStatus> + Send + Sync>,
     pub(crate) network_key: Option<Bytes>,
     pub(crate) config: Config,
     pub(crate) filters: Filters,
@@ -43,10 +46,10 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(services: Services, config: Config) -> Self {
-        let Services { chain, pool, peers, tip, network_key } = services;
+        let Services { chain, pool, peers, tip, epoch, network_key } = services;
         let filters = Filters::new(config.filters_max, config.filter_idle);
         let executions = Semaphore::new(config.executions_max);
-        Self { chain, pool, peers, tip, network_key, config, filters, executions }
+        Self { chain, pool, peers, tip, epoch, network_key, config, filters, executions }
     }
 
     /// The height that `block` names, if there is such a block. Blocks are final at once, and what is pending is not a

@@ -45,8 +45,8 @@ use commonware_utils::{
 use tokio::sync::watch;
 use veracity_chain::{PoolLimits, genesis_block, genesis_changes};
 use veracity_consensus::{
-    Certificate, Channels, Config, Finalized, Genesis, Head, NAMESPACE, Observer, PublicKey, Running, Scheme,
-    SharedPool, Timing, message_bytes_max, start,
+    Certificate, Channels, Config, EpochStatus, Faults, Finalized, Genesis, Head, NAMESPACE, Observer,
+    PublicKey, Running, Scheme, SharedPool, Timing, message_bytes_max, start,
 };
 
 use crate::{
@@ -79,6 +79,8 @@ pub struct Report {
     pub traffic: Traffic,
     /// From handing a transaction to a validator until that validator knows that it is final, sorted.
     pub latencies: Vec<Duration>,
+    /// Who signed in each epoch.
+    pub signers: BTreeMap<u64, BTreeSet<usize>>,
 }
 
 /// Runs a network that `validators` found under a scenario until all transactions are in the chain of all validators.
@@ -123,6 +125,7 @@ pub fn run(scenario: Scenario, seed: u64, validators: u8) -> Result<Report, Stri
         committee: committee.into_iter().collect(),
         traffic: simulated.counter.get(),
         latencies,
+        signers: world.signers.clone(),
     })
 }
 
@@ -144,6 +147,8 @@ struct WorldState {
     blocks: BTreeMap<u64, Seen>,
     /// Who has shares, by epoch.
     committees: BTreeMap<u64, Set<PublicKey>>,
+    /// Who said that it signs, by epoch.
+    signers: BTreeMap<u64, BTreeSet<usize>>,
     failure: Option<String>,
     /// When the highest block was final somewhere for the first time.
     latest: Option<Duration>,
@@ -213,12 +218,23 @@ struct Watch {
     key: PublicKey,
     clock: Arc<deterministic::Context>,
     world: World,
+    epochs: watch::Receiver<Option<EpochStatus>>,
+    /// Who proposes blocks that must not become final.
+    liar: Option<PublicKey>,
     monitor: mpsc::UnboundedSender<FinalizationUpdate<PublicKey>>,
 }
 
 impl Observer for Watch {
     async fn finalized(&self, block: Finalized) {
-        self.world.lock().finalized(self.validator, since_epoch(&self.clock), &block);
+        let now = since_epoch(&self.clock);
+        let mut world = self.world.lock();
+        if self.liar.as_ref() == Some(&block.block.section().context.leader) {
+            world.fail(format!("block {} names another state than it leads to", block.block.header().number));
+        }
+        world.finalized(self.validator, now, &block);
+        if let Some(status) = self.epochs.borrow().as_ref().filter(|status| status.has_share) {
+            world.signers.entry(status.info.epoch.get()).or_default().insert(self.validator);
+        }
     }
 
     fn certified(&self, _: Certificate) {}
@@ -295,6 +311,18 @@ impl Simulated {
 }
 
 impl Simulated {
+    /// Whom a validator was told of.
+    fn told(&self, validator: usize) -> Map<PublicKey, PeerAddress> {
+        let count = if validator + 1 == self.keys.len() { self.scenario.told() } else { 0 };
+        let told = self.keys.iter().take(count).enumerate();
+        Map::from_iter_dedup(told.map(|(i, key)| (key.clone(), PeerAddress::Symmetric(endpoint(i)))))
+    }
+
+    fn faults(&self, validator: &PublicKey) -> Faults {
+        let is_faulty = self.keys.last() == Some(validator);
+        if is_faulty { self.scenario.faults() } else { Faults::default() }
+    }
+
     /// What a founder signs with in the first epoch.
     fn scheme(&self, founder: &PublicKey) -> Option<Scheme> {
         let output = &self.genesis.info().output;
@@ -391,8 +419,11 @@ impl EngineDefinition for Simulated {
             fee_min: 1,
         };
         let (pool, news) = SharedPool::new(limits, head.clone());
+        let (epochs, epoch) = watch::channel(None);
         let observer = Watch {
             validator: index,
+            epochs: epoch,
+            liar: self.keys.iter().find(|key| self.faults(key).false_target).cloned(),
             key: public_key.clone(),
             clock: Arc::new(context.child("clock")),
             world: self.world.clone(),
@@ -412,19 +443,17 @@ impl EngineDefinition for Simulated {
             partition: format!("validator-{index}"),
             strategy: Sequential,
             manager: AddressableManager::new(oracle.socket_manager()),
+            bootstrap: self.told(index),
             blocker: oracle.control(public_key.clone()),
             observer,
             beneficiary: Address::repeat_byte(0xfe),
             pool,
             news,
             heads,
+            epochs,
             timing: Timing::default(),
             sync: delayed,
-            clock_ahead: if index + 1 == self.keys.len() {
-                self.scenario.clock_ahead()
-            } else {
-                Duration::ZERO
-            },
+            faults: self.faults(public_key),
         };
         let running = Box::pin(start(&context, config, channels)).await;
         let Running { tasks, marshal } = running;

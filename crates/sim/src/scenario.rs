@@ -10,7 +10,7 @@ use commonware_glue::simulate::{
 use commonware_p2p::simulated::Link;
 use commonware_runtime::deterministic::FaultConfig;
 use commonware_utils::probability;
-use veracity_consensus::PublicKey;
+use veracity_consensus::{Faults, PublicKey};
 
 use crate::{
     attack::Attack,
@@ -37,6 +37,11 @@ pub enum Scenario {
     Disks,
     /// One validator joins late, with the state of the others.
     Late,
+    /// A new validator bonds and is elected, and joins in the epoch in which it gets its share: before the middle, over
+    /// slow connections, so that it has a state only after it. Another leaves.
+    Midway,
+    /// One validator joins late that reaches only one of the others, the one that it was told of.
+    Told,
     /// A new validator bonds, is elected and joins; another leaves; then a third is away, and the new one is needed.
     Changes,
     /// One validator keeps its votes, blocks and dealings to itself, so its new share is revealed.
@@ -49,6 +54,8 @@ pub enum Scenario {
     Equivocates,
     /// The clock of one validator is an hour ahead.
     Clock,
+    /// One validator proposes blocks that name another state log than they lead to.
+    Target,
 }
 
 const CALM: Link = Link {
@@ -58,17 +65,30 @@ const CALM: Link = Link {
 };
 const SLOW: Link = Link { latency: Duration::from_millis(200), jitter: Duration::from_millis(150), ..CALM };
 const LOSSY: Link = Link { latency: Duration::from_millis(50), success_rate: probability!(0.7), ..CALM };
+const FAR: Link = Link { latency: Duration::from_millis(1500), ..CALM };
 const DEAD: Link = Link { success_rate: probability!(0.0), ..CALM };
 
-/// The last validator starts in this view of the second epoch.
-fn joins_late(keys: &[PublicKey], view: u64) -> Crash<PublicKey> {
-    let round = Round::new(Epoch::new(1), View::new(view));
+/// The last validator starts in this round.
+fn joins_late(keys: &[PublicKey], epoch: u64, view: u64) -> Crash<PublicKey> {
+    let round = Round::new(Epoch::new(epoch), View::new(view));
     Crash::DelayRound { participants: keys[keys.len() - 1..].to_vec(), round }
+}
+
+/// The last validator is connected so with the others from `first` on.
+fn last_linked(keys: &[PublicKey], first: usize, link: Link) -> Schedule<PublicKey> {
+    let (last, others) = keys.split_last().expect("there are validators");
+    others[first..].iter().flat_map(|other| [(last, other), (other, last)]).fold(
+        Schedule::new(),
+        |schedule, (from, to)| {
+            let (from, to, link) = (from.clone(), to.clone(), link.clone());
+            schedule.at(Duration::from_secs(1), Action::UpdateLink { from, to, link })
+        },
+    )
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Calm,
         Self::Slow,
         Self::Lossy,
@@ -77,12 +97,15 @@ impl Scenario {
         Self::Partition,
         Self::Disks,
         Self::Late,
+        Self::Midway,
+        Self::Told,
         Self::Changes,
         Self::Withholds,
         Self::Garbage,
         Self::Replays,
         Self::Equivocates,
         Self::Clock,
+        Self::Target,
     ];
 
     /// Transactions by each client.
@@ -90,19 +113,24 @@ impl Scenario {
         match self {
             Self::Calm | Self::Late => 120,
             // So that blocks come with the heartbeat, and epochs take their time.
-            Self::Changes => 3,
+            Self::Changes | Self::Midway => 3,
             _ => 60,
         }
     }
 
+    /// Whether validators bond and leave while the network runs.
+    fn has_changes(self) -> bool {
+        matches!(self, Self::Changes | Self::Midway)
+    }
+
     /// How many validators bond later, beside those who found the network.
     pub(crate) fn newcomers(self) -> u8 {
-        u8::from(self == Self::Changes)
+        u8::from(self.has_changes())
     }
 
     /// The one of the founders that leaves.
     pub(crate) fn leaver(self, founders: usize) -> Option<usize> {
-        (self == Self::Changes).then(|| founders - 1)
+        self.has_changes().then(|| founders - 1)
     }
 
     /// What the last validator does instead of its work.
@@ -116,9 +144,18 @@ impl Scenario {
         }
     }
 
-    /// How far the clock of the last validator is ahead.
-    pub(crate) fn clock_ahead(self) -> Duration {
-        Duration::from_secs(if self == Self::Clock { 3600 } else { 0 })
+    /// How many of the others the last validator is told of, instead of asking the founders where to join.
+    pub(crate) fn told(self) -> usize {
+        usize::from(self == Self::Told)
+    }
+
+    /// What is wrong with the last validator.
+    pub(crate) fn faults(self) -> Faults {
+        match self {
+            Self::Clock => Faults { clock_ahead: Duration::from_secs(3600), ..Faults::default() },
+            Self::Target => Faults { false_target: true, ..Faults::default() },
+            _ => Faults::default(),
+        }
     }
 
     /// Height before which a run does not end, so that it sees more than two epochs.
@@ -126,6 +163,7 @@ impl Scenario {
         match self {
             Self::Slow | Self::Lossy => 60,
             Self::Changes => 5 * EPOCH_BLOCKS.get() + 20,
+            Self::Midway => 3 * EPOCH_BLOCKS.get() + 20,
             _ => 100,
         }
     }
@@ -139,7 +177,8 @@ impl Scenario {
             | Self::Garbage
             | Self::Replays
             | Self::Equivocates
-            | Self::Clock => plan.link(CALM),
+            | Self::Clock
+            | Self::Target => plan.link(CALM),
             Self::Slow => plan.link(SLOW),
             Self::Lossy => plan.link(LOSSY),
             Self::Crashes => {
@@ -172,7 +211,13 @@ impl Scenario {
                 };
                 plan.crash(Crash::Schedule(keys.iter().fold(schedule, back)))
             }
-            Self::Late => plan.crash(joins_late(keys, 10)),
+            Self::Late => plan.crash(joins_late(keys, 1, 10)),
+            Self::Midway => {
+                plan.link(CALM).crash(joins_late(keys, 2, 6)).crash(Crash::Schedule(last_linked(keys, 0, FAR)))
+            }
+            Self::Told => {
+                plan.link(CALM).crash(joins_late(keys, 1, 10)).crash(Crash::Schedule(last_linked(keys, 1, DEAD)))
+            }
             Self::Changes => {
                 // In the epoch after the one that began with the new committee.
                 let away = Schedule::new()
@@ -185,7 +230,7 @@ impl Scenario {
                     heights: middle - 1..=middle + 1,
                     downtime: seconds(3),
                 };
-                plan.link(CALM).crash(joins_late(keys, 2)).crash(Crash::Schedule(away)).crash(forgets)
+                plan.link(CALM).crash(joins_late(keys, 1, 2)).crash(Crash::Schedule(away)).crash(forgets)
             }
         }
     }

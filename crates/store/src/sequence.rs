@@ -133,6 +133,27 @@ impl SequenceLog {
         Ok(value)
     }
 
+    /// How many receipts have their sequence for ever, as [`SequenceLog::issued`], those of other processes included. What
+    /// they have written is made durable first.
+    ///
+    /// # Errors
+    /// [`SequenceError::Store`] if the disk fails; [`SequenceError::Broken`] after a failure to sync, until the log is
+    /// opened again.
+    pub fn refresh(&self) -> Result<u64, SequenceError> {
+        self.check()?;
+        let next = {
+            let mut tail = lock(&self.tail);
+            let _held = Held::new(&self.lock, &self.dir)?;
+            let next = self.advance(&mut tail)?;
+            tail.next = next;
+            next
+        };
+        if let Some(last) = next.checked_sub(1) {
+            self.sync_through(last)?;
+        }
+        Ok(self.issued())
+    }
+
     /// How many receipts have their sequence for ever, as far as this process knows: those below this number.
     #[must_use]
     pub fn issued(&self) -> u64 {

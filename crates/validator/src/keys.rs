@@ -92,16 +92,18 @@ impl Identity {
         self.sign(BINDING_NAMESPACE, &binding(chain_id, operator))
     }
 
-    pub(crate) fn signer(&self) -> &ed25519::PrivateKey {
+    /// The key, as the library has it.
+    #[must_use]
+    pub fn signer(&self) -> &ed25519::PrivateKey {
         &self.0
     }
 }
 
-fn bytes_of(key: &PublicKey) -> [u8; 32] {
+pub(crate) fn bytes_of(key: &PublicKey) -> [u8; 32] {
     key.as_ref().try_into().expect("a key has 32 bytes")
 }
 
-fn public_key(bytes: &[u8; 32]) -> Result<PublicKey, KeyError> {
+pub(crate) fn public_key(bytes: &[u8; 32]) -> Result<PublicKey, KeyError> {
     PublicKey::decode(Copying(bytes)).map_err(|_| KeyError::PublicKey)
 }
 
@@ -150,11 +152,6 @@ impl FirstEpoch {
     /// [`KeyError::Share`], [`KeyError::ForeignShare`].
     pub fn check_share(&self, validator: &Identity, bytes: &[u8]) -> Result<(), KeyError> {
         self.share(validator, bytes).map(drop)
-    }
-
-    /// Where the validators are reached.
-    pub(crate) fn addresses(&self) -> Map<PublicKey, PeerAddress> {
-        self.0.directory.clone().into_inner()
     }
 
     /// Reads a share, and checks that it is this validator's.

@@ -17,7 +17,7 @@ use alloy_primitives::{Address, B256};
 use commonware_consensus::types::Round;
 use commonware_cryptography::{ChaCha20Poly1305, ed25519::PrivateKey};
 use commonware_glue::dkg::network::AddressableManager;
-use commonware_p2p::{AddressableManager as _, AddressableTrackedPeers, authenticated::lookup};
+use commonware_p2p::authenticated::lookup;
 use commonware_runtime::{
     Clock as _, Handle, Metrics as _, Runner as _, Spawner as _, Strategizer as _, Supervisor as _,
     tokio as runtime,
@@ -26,15 +26,15 @@ use commonware_stream::{
     cups::{self, Cups},
     sake::{self, Sake},
 };
-use commonware_utils::{NZUsize, ordered::Map};
+use commonware_utils::NZUsize;
 use tokio::sync::{oneshot, watch};
 use veracity_chain::PoolLimits;
 use veracity_consensus::{
-    Certificate, Channels, Config, Finalized, Genesis, Head, Observer, SharedPool, Timing, message_bytes_max,
-    start,
+    Certificate, Channels, Config, EpochStatus, Faults, Finalized, Genesis, Head, Observer, SharedPool,
+    Timing, message_bytes_max, start,
 };
 
-use crate::{FirstEpoch, Identity, KeyError};
+use crate::{Contact, EpochView, FirstEpoch, Identity, KeyError, contact::directory};
 
 /// What a validator is told, on threads that may block.
 pub trait Events: Send + Sync + 'static {
@@ -119,6 +119,8 @@ pub struct Options {
     pub timing: Timing,
     /// Threads for the network and for computing.
     pub threads: NonZeroUsize,
+    /// Whom it asks where to join, and stays connected to; the founders, while it joins, if there are none.
+    pub bootstrap: Vec<Contact>,
     /// Whether peers may have private addresses, as on a network for development.
     pub allow_private: bool,
     /// Whether it begins with the state of others; only if it has no state.
@@ -168,6 +170,7 @@ pub enum Stopped {
 pub struct Validator {
     pool: SharedPool,
     heads: watch::Receiver<Option<Head>>,
+    epochs: watch::Receiver<Option<EpochStatus>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Stopped>>,
     ended: watch::Receiver<bool>,
@@ -183,6 +186,7 @@ impl Validator {
         let share =
             options.share.as_ref().map(|share| options.epoch.share(&options.identity, share)).transpose()?;
         let (heads, head) = watch::channel(None);
+        let (epochs, epoch) = watch::channel(None);
         let (pool, news) = SharedPool::new(options.pool, head.clone());
         let (stop, asked) = oneshot::channel();
         let (ending, ended) = watch::channel(false);
@@ -199,11 +203,8 @@ impl Validator {
                 .with_tcp_nodelay(Some(true))
                 .with_storage_directory(&options.folder);
             runtime::Runner::new(config).start(|context| async move {
-                let peers = options.epoch.addresses();
                 let (mut network, oracle) =
                     lookup::Network::new(context.child("network"), peer_config(&options));
-                let mut tracker = oracle.clone();
-                let _ = tracker.track(0, AddressableTrackedPeers::new(peers, Map::default()));
                 type Numbered = Channels<(), ()>;
                 let channels = Channels::new(|number| network.register(number, Numbered::quota(number)));
                 let network = network.start();
@@ -215,15 +216,17 @@ impl Validator {
                     partition: "validator".to_owned(),
                     strategy: context.strategy(options.threads),
                     manager: AddressableManager::new(oracle.clone()),
+                    bootstrap: directory(&options.bootstrap),
                     blocker: oracle,
                     observer,
                     beneficiary: options.beneficiary,
                     pool: shared,
                     news,
                     heads,
+                    epochs,
                     timing: options.timing,
                     sync: options.sync,
-                    clock_ahead: Duration::ZERO,
+                    faults: Faults::default(),
                 };
                 let counting = context.child("peers").spawn(move |context| count_peers(context, counted));
                 let running = Box::pin(start(&context, config, channels)).await;
@@ -240,7 +243,8 @@ impl Validator {
             .stack_size(STACK_BYTES)
             .spawn(run)
             .map_err(StartError::Thread)?;
-        Ok(Self { pool, heads: head, stop: Some(stop), thread: Some(thread), ended, peers })
+        let (stop, thread) = (Some(stop), Some(thread));
+        Ok(Self { pool, heads: head, epochs: epoch, stop, thread, ended, peers })
     }
 
     /// Transactions that wait for a block.
@@ -253,6 +257,13 @@ impl Validator {
     #[must_use]
     pub fn heads(&self) -> watch::Receiver<Option<Head>> {
         self.heads.clone()
+    }
+
+    /// The epoch of the next block, as soon as the state is open.
+    #[must_use]
+    pub fn epochs(&self) -> impl Fn() -> Option<EpochView> + Send + Sync + use<> {
+        let epochs = self.epochs.clone();
+        move || epochs.borrow().as_ref().map(EpochView::from)
     }
 
     /// How many peers it is connected to, some seconds ago at most.
@@ -312,9 +323,10 @@ fn peer_config(options: &Options) -> lookup::Config<Cups<Sake<PrivateKey>, ChaCh
     let handshake = Cups::new(handshake, cups::Version::V1);
     // Peers of another network are no peers.
     let namespace = [b"veracity-p2p-".as_slice(), options.genesis.hash().as_slice()].concat();
-    // Those of an epoch, of the next, and of the one after, and this node itself.
+    // Those of an epoch, of the next, and of the one after, those whom it was told of, and this node itself.
     let committee_max = usize::try_from(options.genesis.committee_max()).unwrap_or(usize::MAX);
-    let peers_max = NZUsize!(committee_max.saturating_mul(3).saturating_add(1));
+    let told = options.bootstrap.len();
+    let peers_max = NZUsize!(committee_max.saturating_mul(3).saturating_add(1).saturating_add(told));
     let config = if options.allow_private { lookup::Config::local } else { lookup::Config::recommended };
     let config =
         config(handshake, &namespace, options.listen, peers_max, message_bytes_max(), NZUsize!(1024));

@@ -1,10 +1,10 @@
 use std::fmt;
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use alloy_primitives::{U256, hex};
+use alloy_primitives::{B256, U256, hex};
 use veracity_client::{Chain, ClientError, RoleSet, quantity as number};
 
 use crate::{
@@ -45,8 +45,129 @@ struct Status {
     peers: u64,
     /// Final blocks that the node knows of and has not yet, if they are more than a few.
     behind: u64,
+    /// Who signs, now and later; none if the node takes no part in consensus.
+    epoch: Option<Epoch>,
     /// Nodes that offer a role with enough bond; none on a chain without system contracts.
     nodes: Option<Nodes>,
+}
+
+/// The epoch of the next block.
+#[derive(Debug, Serialize)]
+struct Epoch {
+    epoch: u64,
+    first_block: u64,
+    last_block: u64,
+    /// Whether this node signs.
+    signs: bool,
+    /// How many epochs in a row, up to the last, ended without new shares for those who were elected.
+    failed_epochs: u64,
+    /// Seconds since the first block for which somebody else was elected than those who sign; none if nothing failed, or if
+    /// the node does not have that block.
+    failing_s: Option<u64>,
+    /// Who signs, as `KEY@ADDRESS` if the address is known.
+    committee: Vec<String>,
+    /// Who was elected for the epochs after this one, the next first.
+    coming: Vec<Coming>,
+}
+
+/// Who was elected for an epoch.
+#[derive(Debug, Serialize)]
+struct Coming {
+    epoch: u64,
+    nodes: Vec<String>,
+}
+
+/// What `veracity_epoch` says.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EpochAnswer {
+    epoch: Value,
+    first_block: Value,
+    last_block: Value,
+    committee: Vec<Member>,
+    coming: Vec<ComingAnswer>,
+    failed_epochs: Value,
+    signs: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct ComingAnswer {
+    epoch: Value,
+    nodes: Vec<Member>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Member {
+    node: B256,
+    address: Option<String>,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = hex::encode(self.node);
+        match &self.address {
+            Some(address) => write!(f, "{key}@{address}"),
+            None => write!(f, "{key}"),
+        }
+    }
+}
+
+/// The epoch, as the node says; none if it takes no part in consensus, or is of a version that does not say.
+fn epoch(chain: &Chain, now_s: u64) -> Option<Epoch> {
+    let answer: Option<EpochAnswer> = chain.rpc().call("veracity_epoch", json!([])).ok()?;
+    let EpochAnswer { epoch, first_block, last_block, committee, coming, failed_epochs, signs } = answer?;
+    let [epoch, first_block, last_block, failed_epochs] =
+        [epoch, first_block, last_block, failed_epochs].map(|value| number(&value).unwrap_or_default());
+    let texts = |members: Vec<Member>| members.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let coming = coming.into_iter();
+    let coming =
+        coming.map(|one| Coming { epoch: number(&one.epoch).unwrap_or_default(), nodes: texts(one.nodes) });
+    let coming = coming.collect();
+    let committee = texts(committee);
+    // Epochs are of one length. The first that failed is this one or before it by one less than there are.
+    let blocks = last_block.saturating_sub(first_block).saturating_add(1);
+    let since = first_block.saturating_sub(failed_epochs.saturating_sub(1).saturating_mul(blocks));
+    let failing_s = (failed_epochs > 0).then(|| {
+        let block: Value =
+            chain.rpc().call("eth_getBlockByNumber", json!([format!("0x{since:x}"), false])).ok()?;
+        Some(now_s.saturating_sub(number(&block["timestamp"])?))
+    });
+    let failing_s = failing_s.flatten();
+    Some(Epoch { epoch, first_block, last_block, signs, failed_epochs, failing_s, committee, coming })
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { epoch, first_block, last_block, signs, failed_epochs, failing_s, committee, coming } =
+            self;
+        let signs = if *signs { "this node signs" } else { "this node does not sign" };
+        write!(f, "\n  epoch      {epoch}, blocks {first_block} to {last_block}; {signs}")?;
+        match failed_epochs {
+            0 => write!(f, "\n  shares     as elected")?,
+            count => {
+                let since = failing_s.map(|s| format!(", since {s} s")).unwrap_or_default();
+                write!(
+                    f,
+                    "\n  shares     FAILED to change in {count} epochs{since}: too few of the elected took part, and who \
+                     signed goes on"
+                )?;
+            }
+        }
+        write!(f, "\n  committee that signs now")?;
+        committee.iter().try_for_each(|member| write!(f, "\n    {member}"))?;
+        let mut before = committee;
+        for Coming { epoch, nodes } in coming {
+            match nodes == before {
+                true => write!(f, "\n  elected for epoch {epoch}: the same")?,
+                false => {
+                    write!(f, "\n  elected for epoch {epoch}")?;
+                    nodes.iter().try_for_each(|member| write!(f, "\n    {member}"))?;
+                }
+            }
+            before = nodes;
+        }
+        Ok(())
+    }
 }
 
 /// Who takes part in the network.
@@ -119,6 +240,7 @@ pub(crate) fn execute(args: &StatusArgs, out: Output) -> Result<(), Failure> {
         certified,
         peers: number(&call("net_peerCount", json!([]))?).unwrap_or_default(),
         behind,
+        epoch: epoch(&chain, now.as_secs()),
         nodes: nodes(&chain).ok(),
     });
     Ok(())
@@ -138,6 +260,7 @@ impl fmt::Display for Status {
             certified,
             peers,
             behind,
+            epoch,
             nodes,
             ..
         } = self;
@@ -156,6 +279,9 @@ impl fmt::Display for Status {
         writeln!(f, "  waiting    {waiting} transactions")?;
         writeln!(f, "  peers      {peers}")?;
         write!(f, "  key        {}", network_key.as_deref().unwrap_or("unknown to this node"))?;
+        if let Some(epoch) = epoch {
+            write!(f, "{epoch}")?;
+        }
         let Some(Nodes { validators, workers, hosts, gateways }) = nodes else { return Ok(()) };
         write!(f, "\n  nodes      {workers} workers, {hosts} hosts, {gateways} gateways")?;
         write!(f, "\n  validators that would be elected now")?;

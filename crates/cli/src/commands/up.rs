@@ -206,6 +206,7 @@ fn start_chain(args: &UpArgs, folder: &Path, node: &Node) -> Result<ChainNode, F
             beneficiary: founder.operator.address,
             allow_private: true,
             join: false,
+            bootstrap: vec![],
         };
         nodes.found(&created.network, founder, &config).map_err(|e| chain::folder_failure(&e))?;
     }
@@ -216,6 +217,7 @@ fn start_chain(args: &UpArgs, folder: &Path, node: &Node) -> Result<ChainNode, F
         rpc: veracity_rpc::Config::new(args.rpc),
         beneficiary: config.beneficiary,
         threads: NonZeroUsize::MIN.saturating_add(1),
+        bootstrap: vec![],
         allow_private: true,
     };
     node.block_on(ChainNode::start(options)).map_err(|e| chain::node_failure(&e))

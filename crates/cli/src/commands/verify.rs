@@ -37,6 +37,8 @@ Exit status: 0 verified, 1 not verified, 2 bad input.";
 /// Bodies of up to this many bytes are read even if the receipt claims fewer, so that the verdict names both hashes.
 const BODY_BYTES_UNCLAIMED: u64 = 64 << 20;
 
+/// Digits of a network key.
+const NETWORK_KEY_DIGITS: usize = 192;
 /// A file with a network key has 192 digits and a newline.
 const NETWORK_KEY_FILE_BYTES_MAX: u64 = 1024;
 
@@ -156,18 +158,22 @@ fn evidence(path: &Path) -> Result<Evidence, Failure> {
     })
 }
 
-/// The key in a file, or the one that these digits are, with or without `0x` in front.
+/// The key that these digits are, with or without `0x` in front, or the one in the file with this name: what is not 192
+/// digits names a file.
 ///
 /// # Errors
-/// `network_key_malformed`.
+/// `network_key_malformed`, and trouble with the file.
 pub(crate) fn network_key(given: &str) -> Result<NetworkKey, Failure> {
-    let path = Path::new(given);
-    let text = match path.is_file() {
-        true => String::from_utf8_lossy(&files::read(path, NETWORK_KEY_FILE_BYTES_MAX)?).into_owned(),
-        false => given.to_owned(),
+    let digits = given.strip_prefix("0x").unwrap_or(given);
+    let is_key = digits.len() == NETWORK_KEY_DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let text = match is_key {
+        true => digits.to_owned(),
+        false => {
+            let bytes = files::read(Path::new(given), NETWORK_KEY_FILE_BYTES_MAX)?;
+            String::from_utf8_lossy(&bytes).trim().trim_start_matches("0x").to_owned()
+        }
     };
-    let digits = text.strip_prefix("0x").unwrap_or(&text);
-    digits.parse().map_err(|error: KeyError| {
+    text.parse().map_err(|error: KeyError| {
         let fix = "give the 192 hex digits of the network's key, or a file with them";
         Failure::input("network_key_malformed", error, fix)
     })

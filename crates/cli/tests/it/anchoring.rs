@@ -67,6 +67,27 @@ fn another_network_is_not_believed() {
     assert_eq!(done.status, 1);
 }
 
+/// What is not a key names a file; a file that is not there is no key with a fault.
+#[test]
+fn a_key_that_is_neither_digits_nor_a_file_is_refused() {
+    let home = home();
+    let digits = String::from_utf8(testdata("network-key.hex")).unwrap();
+    let digits = digits.trim_end();
+    let refuse = |key: &str, expected: &str| {
+        let done = home.run(&["verify", "anchored.cose", "--network-key", key]);
+        assert_eq!(done.status, 2, "{done:?}");
+        assert!(done.stderr.contains(expected), "{done:?}");
+    };
+    refuse("/nofile", "/nofile: No such file or directory");
+    refuse("0xnofile", "0xnofile: No such file or directory");
+    refuse(&digits[1..], "No such file or directory");
+    home.write("short.hex", &digits.as_bytes()[1..]);
+    refuse("short.hex", "give the 192 hex digits of the network's key, or a file with them");
+    // Digits that are no point of the curve.
+    refuse(&"00".repeat(96), "give the 192 hex digits");
+    assert_anchored(&home.run(&["verify", "anchored.cose", "--network-key", &format!("0x{digits}")]));
+}
+
 #[test]
 fn receipts_of_one_executor_are_numbered() {
     let home = Home::with_receipt();

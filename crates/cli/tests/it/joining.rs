@@ -42,7 +42,25 @@ fn somebody_comes_to_a_network_and_leaves() {
 
     let join = ["node", "init", "--folder", "v", "--network", &network_file, "--listen"];
     refused(&home, &[&join[..], &["127.0.0.1:0"]].concat(), "bad_address");
-    let node = home.run(&[&join[..], &["127.0.0.1:30303", "--json"]].concat()).ok().json();
+    let epoch = home.run(&["status", "--rpc", &url, "--json"]).ok().json()["epoch"].clone();
+    assert_eq!(
+        (&epoch["epoch"], &epoch["signs"], &epoch["failed_epochs"]),
+        (&0.into(), &true.into(), &0.into())
+    );
+    let founder = epoch["committee"][0].as_str().unwrap();
+    assert_eq!(epoch["coming"][0], serde_json::json!({ "epoch": 1, "nodes": [founder] }));
+    let text = home.run(&["status", "--rpc", &url]).ok().stdout;
+    assert!(text.contains(&format!("committee that signs now\n    {founder}\n")), "{text}");
+    assert!(text.contains("elected for epoch 1: the same"), "{text}");
+    refused(
+        &home,
+        &[&join[..], &["127.0.0.1:30303", "--bootstrap", "nobody"]].concat(),
+        "is not KEY@ADDRESS",
+    );
+    let told = [&join[..], &["127.0.0.1:30303", "--bootstrap", founder, "--json"]].concat();
+    let node = home.run(&told).ok().json();
+    let config: Value = serde_json::from_slice(&home.read("v/node.json")).unwrap();
+    assert_eq!(config["bootstrap"], serde_json::json!([founder]));
     refused(&home, &[&join[..], &["127.0.0.1:30303"]].concat(), "node_folder_taken");
 
     let of = ["--folder", "v", "--operator-key", "operator.key", "--rpc", &url, "--json"];

@@ -65,6 +65,7 @@ impl Net {
                 beneficiary: founder.operator.address,
                 allow_private: true,
                 join: false,
+                bootstrap: vec![],
             };
             let at = Folder::new(&folder.path().join(index.to_string()));
             at.found(&created.network, founder, &config).unwrap();

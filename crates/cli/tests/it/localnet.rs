@@ -16,6 +16,8 @@ fn a_network_runs_is_kept_and_is_replaced() {
     assert_eq!(status["network_key"], net.banner["chain"]["network_key"]);
     let first = net.banner["chain"]["network"].clone();
     net.stop();
+    let log = String::from_utf8(home.read("data/localnet/0/log")).unwrap();
+    assert!(!log.contains("WARN") && !log.contains("already exists"), "nothing is wrong at a start: {log}");
     // Its validators have ended with it.
     let gone = home.run(&["status", "--rpc", &url]);
     assert_eq!(gone.status, 3, "{gone:?}");

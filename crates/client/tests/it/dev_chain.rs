@@ -28,8 +28,14 @@ impl Network {
         let (at, founder) = (Folder::new(&folder.path().join("0")), &created.founders[0]);
         let rpc = (Ipv4Addr::LOCALHOST, 0).into();
         let beneficiary = founder.operator.address;
-        let config =
-            NodeConfig { listen: founder.listen, rpc, beneficiary, allow_private: true, join: false };
+        let config = NodeConfig {
+            listen: founder.listen,
+            rpc,
+            beneficiary,
+            allow_private: true,
+            join: false,
+            bootstrap: vec![],
+        };
         at.found(&created.network, founder, &config).unwrap();
         let options = NodeOptions {
             folder: at,
@@ -37,6 +43,7 @@ impl Network {
             rpc: veracity_rpc::Config::new(rpc),
             beneficiary,
             threads: NonZeroUsize::MIN,
+            bootstrap: vec![],
             allow_private: true,
         };
         let runtime = Runtime::new().unwrap();

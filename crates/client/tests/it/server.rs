@@ -7,9 +7,14 @@ use std::{
 
 /// Serves these bodies, one per request, the last one for ever; gives the URL.
 pub(crate) fn serve(bodies: &[&str]) -> String {
+    let mut bodies: Vec<String> = bodies.iter().rev().map(ToString::to_string).collect();
+    serve_by(move |_| if bodies.len() > 1 { bodies.pop().unwrap() } else { bodies[0].clone() })
+}
+
+/// Serves what is said to each request; gives the URL.
+pub(crate) fn serve_by(mut answer: impl FnMut(&[u8]) -> String + Send + 'static) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let mut bodies: Vec<String> = bodies.iter().rev().map(ToString::to_string).collect();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = BufReader::new(stream.unwrap());
@@ -19,8 +24,9 @@ pub(crate) fn serve(bodies: &[&str]) -> String {
                 length = lower.strip_prefix("content-length:").map_or(length, |n| n.trim().parse().unwrap());
                 line.clear();
             }
-            stream.read_exact(&mut vec![0; length]).unwrap();
-            let body = if bodies.len() > 1 { bodies.pop().unwrap() } else { bodies[0].clone() };
+            let mut request = vec![0; length];
+            stream.read_exact(&mut request).unwrap();
+            let body = answer(&request);
             let head =
                 format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
             stream.get_mut().write_all(format!("{head}{body}").as_bytes()).unwrap();

@@ -1,12 +1,18 @@
 //! Every trouble that a node can be.
 
-use std::{net::TcpListener, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use alloy_primitives::{Address, B256, U256};
-use serde_json::json;
+use alloy_consensus::{Transaction as _, TxEnvelope};
+use alloy_eips::Decodable2718 as _;
+use alloy_primitives::{Address, B256, Bytes, U256};
+use serde_json::{Value, json};
 use veracity_client::{Account, Chain, ClientError, Rpc};
 
-use crate::server::serve;
+use crate::server::{serve, serve_by};
 
 const CONNECTED: &str = r#"{"jsonrpc":"2.0","id":1,"result":"0x7a69"}"#;
 
@@ -90,4 +96,142 @@ fn a_transaction_that_failed_is_no_success() {
     let chain = Chain::connect(&serve(&bodies.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
     let error = chain.transfer(&account(), Address::ZERO, U256::ONE).unwrap_err();
     assert!(matches!(error, ClientError::Failed { height: 9, .. }), "{error}");
+}
+
+/// A node with one account, whose pool keeps what offers most for a nonce, and whose blocks take what pays the base fee.
+#[derive(Default)]
+struct Pool {
+    base_fee: u64,
+    height: u64,
+    /// Nonce of the next transaction in a block.
+    used: u64,
+    /// The account's transaction that waits, and all that were given.
+    waiting: Option<TxEnvelope>,
+    given: Vec<TxEnvelope>,
+    /// Hash of what is in a block.
+    done: Vec<B256>,
+}
+
+impl Pool {
+    fn answer(&mut self, method: &str, params: &Value) -> Result<Value, &'static str> {
+        let hash = || serde_json::from_value::<B256>(params[0].clone()).unwrap();
+        Ok(match method {
+            "eth_chainId" => json!("0x7a69"),
+            "eth_estimateGas" => json!("0x5208"),
+            "eth_maxPriorityFeePerGas" => json!("0x1"),
+            "eth_getTransactionCount" => json!(format!("{:#x}", self.used)),
+            "eth_getBlockByNumber" => {
+                json!({ "number": format!("{:#x}", self.height), "baseFeePerGas": format!("{:#x}", self.base_fee) })
+            }
+            "eth_sendRawTransaction" => {
+                let bytes: Bytes = serde_json::from_value(params[0].clone()).unwrap();
+                let new = TxEnvelope::decode_2718(&mut &bytes[..]).unwrap();
+                if new.nonce() < self.used {
+                    return Err("nonce too low: next nonce 1, tx nonce 0");
+                }
+                let tenth = |old: u128| old + old.div_ceil(10);
+                let tip = |transaction: &TxEnvelope| transaction.max_priority_fee_per_gas().unwrap();
+                if let Some(old) = &self.waiting
+                    && (new.max_fee_per_gas() < tenth(old.max_fee_per_gas()) || tip(&new) < tenth(tip(old)))
+                {
+                    return Err("replacement transaction underpriced");
+                }
+                let hash = *new.tx_hash();
+                self.given.push(new.clone());
+                self.waiting = Some(new);
+                json!(hash)
+            }
+            "eth_getTransactionByHash" => {
+                let is_waiting = self.waiting.as_ref().is_some_and(|waiting| *waiting.tx_hash() == hash());
+                if is_waiting { json!({ "blockNumber": null }) } else { Value::Null }
+            }
+            "eth_getTransactionReceipt" => {
+                self.make_block();
+                match self.done.contains(&hash()) {
+                    true => {
+                        json!({ "status": "0x1", "blockNumber": "0x9", "transactionIndex": "0x0", "logs": [] })
+                    }
+                    false => Value::Null,
+                }
+            }
+            _ => panic!("{method}"),
+        })
+    }
+
+    fn make_block(&mut self) {
+        self.height += 1;
+        if self.waiting.as_ref().is_some_and(|waiting| waiting.max_fee_per_gas() >= self.base_fee.into()) {
+            self.done.extend(self.waiting.take().map(|transaction| *transaction.tx_hash()));
+            self.used += 1;
+        }
+    }
+
+    /// The chain of this node.
+    fn connect(pool: &Arc<Mutex<Self>>) -> Chain {
+        let pool = Arc::clone(pool);
+        let url = serve_by(move |request| {
+            let request: Value = serde_json::from_slice(request).unwrap();
+            let answer = pool.lock().unwrap().answer(request["method"].as_str().unwrap(), &request["params"]);
+            match answer {
+                Ok(result) => json!({ "result": result }),
+                Err(message) => json!({ "error": { "code": -32000, "message": message } }),
+            }
+            .to_string()
+        });
+        Chain::connect(&url).unwrap()
+    }
+}
+
+/// The base fee overtakes what was offered: more is offered with the same nonce, so one of both is paid for.
+#[test]
+fn a_transaction_that_the_base_fee_overtakes_offers_more() {
+    let pool = Arc::new(Mutex::new(Pool { base_fee: 100, ..Pool::default() }));
+    let chain = Pool::connect(&pool);
+    let mut outgoing = chain.prepare(&account(), Address::ZERO, Bytes::new(), U256::ONE).unwrap();
+    pool.lock().unwrap().base_fee = 1_000;
+    let sent = chain.settle(&account(), &mut outgoing).unwrap();
+    let pool = pool.lock().unwrap();
+    let given: Vec<_> = pool.given.iter().map(|t| (t.nonce(), t.max_fee_per_gas())).collect();
+    assert_eq!(given, [(0, 201), (0, 2_003)]);
+    assert_eq!((pool.done.as_slice(), outgoing.hash()), (&[sent.hash][..], Some(sent.hash)));
+}
+
+/// What waited is not lost when nobody waits for it any more, and it goes on where it was.
+#[test]
+fn what_is_not_final_in_time_is_taken_up_again() {
+    let pool = Arc::new(Mutex::new(Pool { base_fee: 100, ..Pool::default() }));
+    let chain = Pool::connect(&pool).with_patience(Duration::from_millis(20));
+    let mut outgoing = chain.prepare(&account(), Address::ZERO, Bytes::new(), U256::ONE).unwrap();
+    pool.lock().unwrap().base_fee = 1_000;
+    for _ in 0..3 {
+        let error = chain.settle(&account(), &mut outgoing).unwrap_err();
+        assert!(
+            matches!(error, ClientError::NotFinal { hash, .. } if Some(hash) == outgoing.hash()),
+            "{error}"
+        );
+    }
+    pool.lock().unwrap().base_fee = 100;
+    chain.settle(&account(), &mut outgoing).unwrap();
+    assert_eq!(pool.lock().unwrap().given.len(), 1);
+    // Asked once more, it says the same.
+    chain.settle(&account(), &mut outgoing).unwrap();
+}
+
+/// The node forgets a transaction and another process uses its nonce: it can come into no block, and gets a new nonce.
+#[test]
+fn a_nonce_that_was_lost_is_replaced() {
+    let pool = Arc::new(Mutex::new(Pool { base_fee: 1_000, ..Pool::default() }));
+    let chain = Pool::connect(&pool).with_patience(Duration::from_millis(20));
+    pool.lock().unwrap().base_fee = 100;
+    let mut outgoing = chain.prepare(&account(), Address::ZERO, Bytes::new(), U256::ONE).unwrap();
+    pool.lock().unwrap().base_fee = 1_000;
+    chain.settle(&account(), &mut outgoing).unwrap_err();
+    {
+        let mut pool = pool.lock().unwrap();
+        (pool.waiting, pool.used, pool.base_fee) = (None, 1, 100);
+    }
+    let sent = chain.settle(&account(), &mut outgoing).unwrap();
+    let pool = pool.lock().unwrap();
+    assert_eq!(pool.given.iter().map(TxEnvelope::nonce).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(pool.done, [sent.hash]);
 }

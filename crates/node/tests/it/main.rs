@@ -1,12 +1,13 @@
 //! Nodes on real disks and sockets.
 
 mod damage;
+mod plan;
 mod refusals;
 mod support;
 
 use std::time::Duration;
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
 use serde_json::json;
 
 use support::{Net, TIMEOUT};
@@ -95,6 +96,12 @@ async fn a_fifth_joins_by_bonding() {
     net.start(fifth).await;
     assert_eq!(net.balance(fifth, to).await, U256::from(3));
     net.until(fifth, 3 * EPOCH + 2).await;
+    let epoch = net.call(fifth, "veracity_epoch", json!([])).await;
+    assert_eq!((&epoch["signs"], &epoch["failedEpochs"]), (&json!(true), &json!("0x0")), "{epoch}");
+    assert_eq!(epoch["committee"].as_array().map(Vec::len), Some(5), "{epoch}");
+    let founder = net.contact(2);
+    let named = json!({ "node": B256::from(founder.key), "address": founder.address.to_string() });
+    assert!(epoch["committee"].as_array().unwrap().contains(&named), "{epoch}");
     net.stop(0).await;
     let late = net.send(fifth, 1, to, 4).await;
     for node in 1..=fifth {

@@ -19,6 +19,7 @@ fn config() -> NodeConfig {
         beneficiary: [7; 20].into(),
         allow_private: true,
         join: false,
+        bootstrap: vec![],
     }
 }
 

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use veracity_chain::{Parameter, Role, STAKE};
 use veracity_node::{Created, DevAccount, DevPlan, Folder, Node, NodeConfig, NodeError, NodeOptions};
-use veracity_validator::Identity;
+use veracity_validator::{Contact, Identity};
 
 alloy_sol_types::sol! {
     function register(bytes32 nodeId, uint8 roles, string endpoint, bytes proof) external payable;
@@ -63,6 +63,7 @@ impl Net {
                 beneficiary: founder.operator.address,
                 allow_private: true,
                 join: false,
+                bootstrap: vec![],
             };
             at.found(&created.network, founder, &config).expect("the folder is empty");
         }
@@ -83,6 +84,7 @@ impl Net {
             rpc: veracity_rpc::Config::new((Ipv4Addr::LOCALHOST, 0).into()),
             beneficiary: config.beneficiary,
             threads: NonZeroUsize::new(2).expect("not zero"),
+            bootstrap: vec![],
             allow_private: true,
         };
         tokio::time::timeout(TIMEOUT, Node::start(options)).await.expect("it starts in time, or not")
@@ -112,6 +114,12 @@ impl Net {
         answer["result"].clone()
     }
 
+    /// How others are told of a founder.
+    pub(crate) fn contact(&self, founder: usize) -> Contact {
+        let founder = &self.created.founders[founder];
+        Contact { key: Identity::from_seed(founder.seed).public_key(), address: founder.listen }
+    }
+
     /// Makes the folder of a node that joins, and bonds it as a validator by the operator of the first.
     pub(crate) async fn join(&mut self) -> usize {
         let node = self.nodes.len();
@@ -123,6 +131,8 @@ impl Net {
             beneficiary: operator.address,
             allow_private: true,
             join: false,
+            // It asks one of them, and not all founders.
+            bootstrap: vec![self.contact(1)],
         };
         let folder = Folder::new(&self.folder.path().join(node.to_string()));
         folder.join(&self.created.network, seed, &config).expect("the folder is empty");

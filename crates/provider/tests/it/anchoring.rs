@@ -114,6 +114,25 @@ fn two_at_once_anchor_nothing_twice() {
     }
 }
 
+/// `veracity run` beside `veracity up`: receipts that another process issues are anchored without one of this process.
+#[test]
+fn receipts_of_another_process_are_anchored() {
+    let network = Network::start();
+    let (chain, operator) = (&network.chain, network.account(0));
+    let provider = Provider::new(7, &network.key());
+    provider.register(chain, &operator, RoleSet::WORKER);
+    let mut anchorer = provider.anchorer(chain, &operator, network.key());
+    settle(&mut anchorer).unwrap();
+    let id = *provider.executor.executor().as_bytes();
+    let store = veracity_store::Store::open(provider.folder.path()).unwrap();
+    let beside = store.sequence_log(&id).unwrap();
+    for sequence in 0..3 {
+        beside.issue(|next| Ok::<_, SequenceError>((assert_eq!(next, sequence), [8; 32]))).unwrap();
+    }
+    let tick = settle(&mut anchorer).unwrap();
+    assert_eq!((tick.anchored.len(), tick.anchored[0].count, tick.proven.len()), (1, 3, 1));
+}
+
 /// Two folders with one key: the one that falls behind says so, and so does the one whose receipts are not those anchored.
 #[test]
 fn a_second_copy_of_the_key_is_noticed() {

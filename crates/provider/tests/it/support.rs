@@ -120,14 +120,16 @@ pub(crate) fn assert_verifies(receipt: &Receipt, key: NetworkKey) {
 
 /// A node that hands on what another one says, but for the answers that `lie` gives for a method.
 pub(crate) fn liar(chain: &Chain, lie: impl Fn(&str, Value) -> Value + Send + 'static) -> Chain {
-    liar_with(chain, vec![], lie)
+    breaker(chain, vec![], lie, |_, _| false)
 }
 
-/// As [`liar`], with methods that are not handed on but answered always alike.
-pub(crate) fn liar_with(
+/// As [`liar`], with methods that are not handed on but answered always alike. It tells `heard` what it is asked, and if that
+/// says so, closes the connection without an answer after it did it.
+pub(crate) fn breaker(
     chain: &Chain,
     constants: Vec<(&'static str, Value)>,
     lie: impl Fn(&str, Value) -> Value + Send + 'static,
+    heard: impl Fn(&str, &Value) -> bool + Send + 'static,
 ) -> Chain {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -147,6 +149,9 @@ pub(crate) fn liar_with(
             let method = request["method"].as_str().unwrap();
             let constant = constants.iter().find(|(name, _)| *name == method).map(|(_, value)| value.clone());
             let answer = constant.map_or_else(|| rpc.call::<Value>(method, &request["params"]), Ok);
+            if heard(method, &request["params"]) {
+                continue;
+            }
             let body = match answer {
                 Ok(result) => json!({ "result": lie(method, result) }),
                 Err(ClientError::Node { code, message, .. }) => {

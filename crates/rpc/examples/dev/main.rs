@@ -89,6 +89,7 @@ async fn main() -> Result<()> {
         chain,
         pool: Arc::clone(&sealer) as _,
         peers: Arc::new(|| 0),
+        epoch: Arc::new(|| None),
         tip: Arc::new(|| 0),
         network_key: None,
     };

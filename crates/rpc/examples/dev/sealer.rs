@@ -84,7 +84,7 @@ impl Sealer {
         }
         let (block, executed) = builder.finish();
         self.chain.append(Arc::new(block), senders, &executed).unwrap();
-        waits.pool.update(&executed.state);
+        waits.pool.update(&executed.changes);
         let Waits { pool, hashes, announced } = waits;
         hashes.retain(|hash| pool.get(hash).is_some());
         announced.retain(|hash| pool.get(hash).is_some());

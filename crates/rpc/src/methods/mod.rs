@@ -179,6 +179,7 @@ pub const METHODS: &[&str] = &[
     "txpool_content",
     "txpool_inspect",
     "txpool_status",
+    "veracity_epoch",
     "veracity_getFinalization",
     "veracity_getTransactionInclusion",
     "veracity_networkKey",

@@ -7,6 +7,7 @@ use super::Table;
 use crate::{RpcError, inclusion};
 
 pub(super) fn register(table: &mut Table) {
+    table.quick("veracity_epoch", |node, _| Ok((node.epoch)()));
     table.executing("veracity_getFinalization", |node, mut arguments| {
         let block: BlockId = arguments.next("block")?;
         inclusion::finalization(node, block)

@@ -10,7 +10,10 @@ use redb::{Database, TableDefinition};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use veracity_chain::{Accepted, PoolError};
-use veracity_rpc::{Chain, Config, Finalized, Index, STATES_KEPT, Services, Submit, Waiting, serve};
+use veracity_rpc::{
+    Chain, ComingCommittee, CommitteeMember, Config, EpochStatus, Finalized, Index, STATES_KEPT, Services,
+    Submit, Waiting, serve,
+};
 
 use crate::{
     sealer::Sealing,
@@ -124,6 +127,7 @@ async fn a_fault_of_ours_ends_one_request() {
         chain: node.chain.clone(),
         pool: Arc::new(Broken),
         peers: Arc::new(|| 0),
+        epoch: Arc::new(|| None),
         tip: Arc::new(|| 0),
         network_key: None,
     };
@@ -144,6 +148,47 @@ async fn a_fault_of_ours_ends_one_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_who_signs() {
+    let node = Node::new(Sealing::Manual).await;
+    assert_eq!(node.ask::<Value>("veracity_epoch", rpc_params![]).await, Value::Null, "it is no validator");
+    let member = |byte, address: Option<&str>| CommitteeMember {
+        node: B256::repeat_byte(byte),
+        address: address.map(ToOwned::to_owned),
+    };
+    let status = EpochStatus {
+        epoch: U64::from(3),
+        first_block: U64::from(120),
+        last_block: U64::from(159),
+        committee: vec![member(1, Some("192.0.2.1:30303")), member(2, None)],
+        coming: vec![ComingCommittee { epoch: U64::from(4), nodes: vec![member(1, None)] }],
+        failed_epochs: U64::from(2),
+        signs: true,
+    };
+    let services = Services {
+        chain: node.chain.clone(),
+        pool: Arc::new(Broken),
+        peers: Arc::new(|| 0),
+        epoch: Arc::new(move || Some(status.clone())),
+        tip: Arc::new(|| 0),
+        network_key: None,
+    };
+    let server = serve(Config::new("127.0.0.1:0".parse().unwrap()), services).await.unwrap();
+    let url = format!("http://{}", server.address());
+    let http = jsonrpsee::http_client::HttpClientBuilder::default().build(url).unwrap();
+    let [one, two] = [1, 2].map(B256::repeat_byte);
+    let expected = json!({
+        "epoch": "0x3",
+        "firstBlock": "0x78",
+        "lastBlock": "0x9f",
+        "committee": [{ "node": one, "address": "192.0.2.1:30303" }, { "node": two, "address": null }],
+        "coming": [{ "epoch": "0x4", "nodes": [{ "node": one, "address": null }] }],
+        "failedEpochs": "0x2",
+        "signs": true,
+    });
+    assert_eq!(Node { http, ..node }.ask::<Value>("veracity_epoch", rpc_params![]).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_behind_says_so() {
     let node = Node::new(Sealing::Manual).await;
     for (tip, expected) in [
@@ -154,6 +199,7 @@ async fn a_node_that_is_behind_says_so() {
             chain: node.chain.clone(),
             pool: node.sealer.clone(),
             peers: Arc::new(|| 0),
+            epoch: Arc::new(|| None),
             tip: Arc::new(move || tip),
             network_key: None,
         };

@@ -155,6 +155,7 @@ async fn a_node_without_the_network_key_says_so() {
         chain: node.chain.clone(),
         pool: node.sealer.clone(),
         peers: Arc::new(|| 0),
+        epoch: Arc::new(|| None),
         tip: Arc::new(|| 0),
         network_key: None,
     };

@@ -132,6 +132,7 @@ impl Node {
             chain: Arc::clone(&chain),
             pool: Arc::clone(&sealer) as _,
             peers: Arc::new(|| 3),
+            epoch: Arc::new(|| None),
             tip: Arc::new(|| 0),
             network_key: Some(Bytes::from_static(&[7; 96])),
         };

@@ -121,6 +121,26 @@ fn segments_follow_each_other_and_old_ones_can_go() {
     assert_eq!(take(&store.sequence_log(&EXECUTOR).unwrap(), 65_539).unwrap(), 65_539);
 }
 
+/// Who anchors receipts need not be who issues them.
+#[test]
+fn what_other_processes_issue_is_seen_when_it_is_looked_for() {
+    let (_dir, store) = store();
+    let log = with_full_segment(&store);
+    let beside = store.sequence_log(&EXECUTOR).unwrap();
+    for last in [65_536, 65_537] {
+        assert_eq!(take(&beside, last).unwrap(), last);
+        assert_eq!((log.issued(), log.refresh().unwrap(), log.issued()), (last, last + 1, last + 1));
+        assert_eq!(log.ids(last..last + 1).unwrap(), [id(last)]);
+    }
+    assert_eq!(log.refresh().unwrap(), 65_538, "nothing is new");
+    assert_eq!(take(&log, 65_538).unwrap(), 65_538);
+    // What a process wrote that ended before it was done is nobody's.
+    let mut bytes = fs::read(segment(&store, 1)).unwrap();
+    bytes.extend([7; 10]);
+    fs::write(segment(&store, 1), bytes).unwrap();
+    assert_eq!(beside.refresh().unwrap(), 65_539);
+}
+
 #[test]
 fn a_segment_that_is_cut_before_the_last_is_refused() {
     let (_dir, store) = store();

@@ -7,7 +7,7 @@ use std::{
 use alloy_primitives::{Address, hex};
 use clap::Args;
 use serde::Serialize;
-use veracity_node::{Folder, NodeConfig};
+use veracity_node::{Contact, Folder, NodeConfig};
 
 use crate::{chain, commands::network, error::Failure, output::Output};
 
@@ -37,6 +37,9 @@ pub(super) struct InitArgs {
     /// Account that receives the tips of its blocks [default: nobody].
     #[arg(long, value_name = "ADDRESS")]
     beneficiary: Option<Address>,
+    /// Node to ask where to join, instead of the founders, as veracity status shows it; may be repeated.
+    #[arg(long, value_name = "KEY@ADDRESS")]
+    bootstrap: Vec<Contact>,
 }
 
 /// What was made.
@@ -63,6 +66,7 @@ pub(super) fn execute(args: &InitArgs, out: Output) -> Result<(), Failure> {
         beneficiary: args.beneficiary.unwrap_or_default(),
         allow_private: is_private(args.listen.ip()),
         join: true,
+        bootstrap: args.bootstrap.clone(),
     };
     let folder = Folder::new(&args.folder);
     folder.join(&network, seed, &config).map_err(|e| chain::folder_failure(&e))?;

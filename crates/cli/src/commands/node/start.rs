@@ -2,7 +2,7 @@ use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use veracity_node::{Folder, Node, NodeOptions};
+use veracity_node::{Contact, Folder, Node, NodeOptions};
 
 use crate::{chain, error::Failure, output::Output, server};
 
@@ -27,6 +27,10 @@ pub(super) struct StartArgs {
     /// Threads for consensus.
     #[arg(long, default_value = "2")]
     threads: NonZeroUsize,
+    /// Node to ask where to join and to find others through, beside the folder's, as veracity status shows it; may be
+    /// repeated.
+    #[arg(long, value_name = "KEY@ADDRESS")]
+    bootstrap: Vec<Contact>,
 }
 
 /// What runs where.
@@ -50,6 +54,7 @@ pub(super) fn execute(args: &StartArgs, out: Output) -> Result<(), Failure> {
         rpc: veracity_rpc::Config::new(args.rpc.unwrap_or(config.rpc)),
         beneficiary: config.beneficiary,
         threads: args.threads,
+        bootstrap: args.bootstrap.clone(),
         allow_private: config.allow_private,
     };
     let runtime = server::runtime()?;
