@@ -71,6 +71,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         chain: Arc::new(chain),
         pool: Arc::new(Pool),
         peers: Arc::new(|| 3),
+        epoch: Arc::new(|| None),
         tip: Arc::new(|| 1),
         network_key: Some(vec![7; 96].into()),
     };
