@@ -36,8 +36,8 @@ pub use database::Head;
 pub use elections::EpochStatus;
 pub use genesis::Genesis;
 pub use pool::{SharedPool, SubmitError};
-pub use stack::{Channel, Channels, Config, Faults, Running, Timing, message_bytes_max, start};
 pub use secrets::Secrets;
+pub use stack::{Channel, Channels, Config, Faults, Running, Timing, message_bytes_max, start};
 
 /// What separates this network's signatures from all others.
 pub const NAMESPACE: &[u8] = b"veracity";

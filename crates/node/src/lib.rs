@@ -15,6 +15,6 @@ pub use network::{
     dev_operators, dev_provider, faucet_account,
 };
 pub use node::{Node, NodeError, NodeOptions};
-pub use veracity_validator::{Contact, ContactError};
 pub use plan::{FounderError, FounderFile, Plan, PlanDraft, PlanError, faulty_max};
 pub use veracity_ceremony::{Failed, Progress, Step};
+pub use veracity_validator::{Contact, ContactError};
