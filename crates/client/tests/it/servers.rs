@@ -192,7 +192,7 @@ fn a_transaction_that_the_base_fee_overtakes_offers_more() {
     let sent = chain.settle(&account(), &mut outgoing).unwrap();
     let pool = pool.lock().unwrap();
     let given: Vec<_> = pool.given.iter().map(|t| (t.nonce(), t.max_fee_per_gas())).collect();
-    assert_eq!(given, [(0, 201), (0, 2_003)]);
+    assert_eq!(given, [(0, 201), (0, 2_001)]);
     assert_eq!((pool.done.as_slice(), outgoing.hash()), (&[sent.hash][..], Some(sent.hash)));
 }
 
