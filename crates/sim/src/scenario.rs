@@ -37,9 +37,6 @@ pub enum Scenario {
     Disks,
     /// One validator joins late, with the state of the others.
     Late,
-    /// A new validator bonds and is elected, and joins in the epoch in which it gets its share: before the middle, over
-    /// slow connections, so that it has a state only after it. Another leaves.
-    Midway,
     /// One validator joins late that reaches only one of the others, the one that it was told of.
     Told,
     /// A new validator bonds, is elected and joins; another leaves; then a third is away, and the new one is needed.
@@ -88,7 +85,7 @@ fn last_linked(keys: &[PublicKey], first: usize, link: Link) -> Schedule<PublicK
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 16] = [
         Self::Calm,
         Self::Slow,
         Self::Lossy,
@@ -97,7 +94,6 @@ impl Scenario {
         Self::Partition,
         Self::Disks,
         Self::Late,
-        Self::Midway,
         Self::Told,
         Self::Changes,
         Self::Withholds,
@@ -113,14 +109,14 @@ impl Scenario {
         match self {
             Self::Calm | Self::Late => 120,
             // So that blocks come with the heartbeat, and epochs take their time.
-            Self::Changes | Self::Midway => 3,
+            Self::Changes => 3,
             _ => 60,
         }
     }
 
     /// Whether validators bond and leave while the network runs.
     fn has_changes(self) -> bool {
-        matches!(self, Self::Changes | Self::Midway)
+        self == Self::Changes
     }
 
     /// How many validators bond later, beside those who found the network.
@@ -163,7 +159,6 @@ impl Scenario {
         match self {
             Self::Slow | Self::Lossy => 60,
             Self::Changes => 5 * EPOCH_BLOCKS.get() + 20,
-            Self::Midway => 3 * EPOCH_BLOCKS.get() + 20,
             _ => 100,
         }
     }
@@ -212,10 +207,6 @@ impl Scenario {
                 plan.crash(Crash::Schedule(keys.iter().fold(schedule, back)))
             }
             Self::Late => plan.crash(joins_late(keys, 1, 10)),
-            Self::Midway => plan
-                .link(CALM)
-                .crash(joins_late(keys, 2, 6))
-                .crash(Crash::Schedule(last_linked(keys, 0, FAR))),
             Self::Told => plan
                 .link(CALM)
                 .crash(joins_late(keys, 1, 10))

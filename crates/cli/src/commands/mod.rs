@@ -4,7 +4,6 @@ pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod faucet;
-pub(crate) mod found;
 pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod localnet;

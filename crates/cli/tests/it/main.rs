@@ -7,7 +7,6 @@ mod demo;
 mod disk;
 #[path = "../../../store/tests/it/fixture.rs"]
 mod fixture;
-mod founding;
 mod home;
 #[cfg(unix)]
 mod hosting;

@@ -1,7 +1,6 @@
 //! Nodes on real disks and sockets.
 
 mod damage;
-mod plan;
 mod refusals;
 mod support;
 

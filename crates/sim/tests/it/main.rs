@@ -70,19 +70,6 @@ fn a_wrong_clock_costs_rounds_only() {
     }
 }
 
-/// Validator 4 has a state only after the middle of epoch 2, so it cannot know whom that elected. It waits until others say
-/// it, in a block that is final without it, and so it has its share of the next epoch. (To guess the founders is wrong: 3
-/// has left.)
-#[test]
-fn one_joins_too_late_to_know_the_election() {
-    for seed in 0..SEEDS {
-        let report = run(Scenario::Midway, seed, 4).unwrap_or_else(|failure| panic!("{failure}"));
-        assert_eq!(report.signers[&2], [0, 1, 2, 3].into(), "{report:?}");
-        assert_eq!(report.signers[&3], [0, 1, 2, 4].into(), "{report:?}");
-        assert!(report.pause_max.as_secs() < 15, "the others go on: {report:?}");
-    }
-}
-
 /// Validator 3 reaches one other only. Of four founders it would need two; it was told of one, whom it believes.
 #[test]
 fn one_joins_through_whom_it_was_told_of() {
