@@ -62,7 +62,6 @@ const CALM: Link = Link {
 };
 const SLOW: Link = Link { latency: Duration::from_millis(200), jitter: Duration::from_millis(150), ..CALM };
 const LOSSY: Link = Link { latency: Duration::from_millis(50), success_rate: probability!(0.7), ..CALM };
-const FAR: Link = Link { latency: Duration::from_millis(1500), ..CALM };
 const DEAD: Link = Link { success_rate: probability!(0.0), ..CALM };
 
 /// The last validator starts in this round.
@@ -72,7 +71,7 @@ fn joins_late(keys: &[PublicKey], epoch: u64, view: u64) -> Crash<PublicKey> {
 }
 
 /// The last validator is connected so with the others from `first` on.
-fn last_linked(keys: &[PublicKey], first: usize, link: Link) -> Schedule<PublicKey> {
+fn last_linked(keys: &[PublicKey], first: usize, link: &Link) -> Schedule<PublicKey> {
     let (last, others) = keys.split_last().expect("there are validators");
     others[first..].iter().flat_map(|other| [(last, other), (other, last)]).fold(
         Schedule::new(),
@@ -210,7 +209,7 @@ impl Scenario {
             Self::Told => plan
                 .link(CALM)
                 .crash(joins_late(keys, 1, 10))
-                .crash(Crash::Schedule(last_linked(keys, 1, DEAD))),
+                .crash(Crash::Schedule(last_linked(keys, 1, &DEAD))),
             Self::Changes => {
                 // In the epoch after the one that began with the new committee.
                 let away = Schedule::new()

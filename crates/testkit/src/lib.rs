@@ -91,7 +91,7 @@ impl Mutator {
         let written = border.to_be_bytes();
         let written = &written[8 - width..];
         let place = bytes.iter_mut().skip(at).take(width);
-        if self.number() % 2 == 0 {
+        if self.number().is_multiple_of(2) {
             place.zip(written).for_each(|(to, from)| *to = *from);
         } else {
             place.zip(written.iter().rev()).for_each(|(to, from)| *to = *from);

@@ -260,7 +260,6 @@ impl Validator {
     }
 
     /// The epoch of the next block, as soon as the state is open.
-    #[must_use]
     pub fn epochs(&self) -> impl Fn() -> Option<EpochView> + Send + Sync + use<> {
         let epochs = self.epochs.clone();
         move || epochs.borrow().as_ref().map(EpochView::from)

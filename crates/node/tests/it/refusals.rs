@@ -104,7 +104,7 @@ fn keys_are_refused() {
 #[test]
 fn network_files_of_strangers() {
     let text = plan().create().unwrap().network.to_json();
-    let mut mutator = veracity_testkit::Mutator::new(11, &[text.clone().into_bytes()]);
+    let mut mutator = veracity_testkit::Mutator::new(11, &[text.into_bytes()]);
     let mut read = 0;
     for _ in 0..2000 {
         let Ok(changed) = String::from_utf8(mutator.next_input()) else { continue };
