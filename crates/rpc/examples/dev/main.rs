@@ -91,6 +91,7 @@ async fn main() -> Result<()> {
         peers: Arc::new(|| 0),
         tip: Arc::new(|| 0),
         network_key: None,
+        follow: None,
     };
     let server = serve(Config::new(SocketAddr::new(arguments.host, arguments.port)), services).await?;
     println!("Chain id {chain_id}\n\nAccounts, with 10000 ether each:");

@@ -126,6 +126,7 @@ async fn a_fault_of_ours_ends_one_request() {
         peers: Arc::new(|| 0),
         tip: Arc::new(|| 0),
         network_key: None,
+        follow: None,
     };
     let server = serve(Config::new("127.0.0.1:0".parse().unwrap()), services).await.unwrap();
     let url = format!("http://{}", server.address());
@@ -156,6 +157,7 @@ async fn a_node_that_is_behind_says_so() {
             peers: Arc::new(|| 0),
             tip: Arc::new(move || tip),
             network_key: None,
+            follow: None,
         };
         let server = serve(Config::new("127.0.0.1:0".parse().unwrap()), services).await.unwrap();
         let url = format!("http://{}", server.address());

@@ -157,6 +157,7 @@ async fn a_server_that_cannot_start_says_why() {
         peers: std::sync::Arc::new(|| 0),
         tip: std::sync::Arc::new(|| 0),
         network_key: None,
+        follow: None,
     };
     let taken = Config::new(node.server.address());
     let error = serve(taken, services()).await.unwrap_err();
