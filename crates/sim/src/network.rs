@@ -46,12 +46,13 @@ use tokio::sync::watch;
 use veracity_chain::{PoolLimits, genesis_block, genesis_changes};
 use veracity_consensus::{
     Certificate, Channels, Config, Finalized, Genesis, Head, NAMESPACE, Observer, PublicKey, Running, Scheme,
-    SharedPool, Timing, message_bytes_max, start,
+    SharedPool, Source, Timing, message_bytes_max, start,
 };
 
 use crate::{
     Scenario, attack,
     client::{CHAIN_ID, Workload},
+    follow::{self, Liar},
     stake,
 };
 
@@ -85,7 +86,7 @@ pub fn run(scenario: Scenario, seed: u64, validators: u8) -> Result<Report, Stri
     let simulated = Simulated::new(scenario, validators);
     let validators = simulated.keys.len();
     let world = simulated.world.clone();
-    let done = Done { validators, height_min: scenario.height_min() };
+    let done = Done { validators, height_min: scenario.height_min(), world: world.clone() };
     let plan = PlanBuilder::new(simulated.clone())
         .seed(seed)
         .timeout(Duration::from_secs(1800))
@@ -128,7 +129,7 @@ struct Seen {
 
 /// What the simulator knows and no validator does.
 #[derive(Debug, Clone, Default)]
-struct World(Arc<Mutex<WorldState>>);
+pub(crate) struct World(Arc<Mutex<WorldState>>);
 
 #[derive(Debug, Default)]
 struct WorldState {
@@ -139,9 +140,23 @@ struct WorldState {
     /// When the highest block was final somewhere for the first time.
     latest: Option<Duration>,
     pause_max: Duration,
+    /// The height of the highest block.
+    heights: watch::Sender<u64>,
+    /// Followers that are not done.
+    following: usize,
 }
 
 impl World {
+    /// The height of the highest block that is final somewhere.
+    pub(crate) fn heights(&self) -> watch::Receiver<u64> {
+        self.lock().heights.subscribe()
+    }
+
+    /// Something is not as it should be.
+    pub(crate) fn fail(&self, failure: String) {
+        self.lock().fail(failure);
+    }
+
     fn lock(&self) -> MutexGuard<'_, WorldState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,19 +191,22 @@ impl WorldState {
         if let Some(info) = block.block.epoch_info() {
             self.committees.insert(info.epoch.get(), info.output.players().clone());
         }
+        if is_new {
+            self.heights.send_replace(header.number);
+        }
         if is_new && let Some(before) = self.latest.replace(now) {
             self.pause_max = self.pause_max.max(now.saturating_sub(before));
         }
     }
 }
 
-/// Reports what one validator sees.
+/// Reports what one validator or follower sees.
 #[derive(Clone)]
-struct Watch {
+pub(crate) struct Watch {
     validator: usize,
     key: PublicKey,
     clock: Arc<deterministic::Context>,
-    world: World,
+    pub(crate) world: World,
     monitor: mpsc::UnboundedSender<FinalizationUpdate<PublicKey>>,
 }
 
@@ -355,15 +373,11 @@ impl EngineDefinition for Simulated {
         let mut channels = channels.into_iter();
         let channels = Channels::new(|_| channels.next().expect("all channels were registered"));
         let (heads, head) = watch::channel(None);
-        let limits = PoolLimits {
-            chain_id: CHAIN_ID,
-            transactions_max: 10_000,
-            per_sender_max: 1_000,
-            transaction_bytes_max: 1 << 17,
-            gas_max: 100_000_000,
-            fee_min: 1,
-        };
-        let (pool, news) = SharedPool::new(limits, head.clone());
+        let (pool, news) = SharedPool::new(pool_limits(), head.clone());
+        let (source, questions) = Source::new();
+        if index == 0 && self.scenario == Scenario::Followed {
+            self.followers(&context, &source);
+        }
         let observer = Watch {
             validator: index,
             key: public_key.clone(),
@@ -389,6 +403,7 @@ impl EngineDefinition for Simulated {
             pool,
             news,
             heads,
+            questions,
             timing: Timing::default(),
             sync: delayed,
             clock_ahead: if index + 1 == self.keys.len() {
@@ -412,6 +427,40 @@ impl EngineDefinition for Simulated {
             let ended = Handle::select(tasks).await;
             tracing::debug!(?ended, "a validator ended");
         })
+    }
+}
+
+impl Simulated {
+    /// Starts a follower for each way in which one of its upstreams may lie.
+    fn followers(&self, context: &deterministic::Context, source: &Source) {
+        for (number, liar) in Liar::ALL.into_iter().enumerate() {
+            let context = context.child("follower").with_attribute("liar", number);
+            let watch = Watch {
+                validator: self.keys.len() + number,
+                key: self.keys[0].clone(),
+                clock: Arc::new(context.child("clock")),
+                world: self.world.clone(),
+                monitor: follow::nobody(),
+            };
+            self.world.lock().following += 1;
+            let (genesis, source, world) = (self.genesis.clone(), source.clone(), self.world.clone());
+            context.spawn(move |context| async move {
+                follow::run(context, follow::Follower { liar, genesis, source, watch }).await;
+                world.lock().following -= 1;
+            });
+        }
+    }
+}
+
+/// What the pools of validators accept.
+pub(crate) fn pool_limits() -> PoolLimits {
+    PoolLimits {
+        chain_id: CHAIN_ID,
+        transactions_max: 10_000,
+        per_sender_max: 1_000,
+        transaction_bytes_max: 1 << 17,
+        gas_max: 100_000_000,
+        fee_min: 1,
     }
 }
 
@@ -446,6 +495,7 @@ fn insist(
 struct Done {
     validators: usize,
     height_min: u64,
+    world: World,
 }
 
 type Verdict<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
@@ -467,7 +517,9 @@ impl ExitCondition<PublicKey, Validator> for Done {
     ) -> Verdict<'a, bool> {
         let all = states.len() == self.validators;
         let mut honest = states.iter().filter(|state| state.stays);
-        let is_done = all && honest.all(|state| state.has_all() && state.height() >= self.height_min);
+        let is_done = all
+            && self.world.lock().following == 0
+            && honest.all(|state| state.has_all() && state.height() >= self.height_min);
         Box::pin(async move { Ok(is_done) })
     }
 }

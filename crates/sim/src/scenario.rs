@@ -49,6 +49,8 @@ pub enum Scenario {
     Equivocates,
     /// The clock of one validator is an hour ahead.
     Clock,
+    /// Followers join and are away for a while, and one of the two upstreams of each lies, each in another way.
+    Followed,
 }
 
 const CALM: Link = Link {
@@ -68,7 +70,7 @@ fn joins_late(keys: &[PublicKey], view: u64) -> Crash<PublicKey> {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Calm,
         Self::Slow,
         Self::Lossy,
@@ -83,6 +85,7 @@ impl Scenario {
         Self::Replays,
         Self::Equivocates,
         Self::Clock,
+        Self::Followed,
     ];
 
     /// Transactions by each client.
@@ -139,7 +142,8 @@ impl Scenario {
             | Self::Garbage
             | Self::Replays
             | Self::Equivocates
-            | Self::Clock => plan.link(CALM),
+            | Self::Clock
+            | Self::Followed => plan.link(CALM),
             Self::Slow => plan.link(SLOW),
             Self::Lossy => plan.link(LOSSY),
             Self::Crashes => {
