@@ -56,6 +56,8 @@ pub enum Scenario {
     Clock,
     /// One validator proposes blocks that name another state log than they lead to.
     Target,
+    /// Followers join and are away for a while, and one of the two upstreams of each lies, each in another way.
+    Followed,
 }
 
 const CALM: Link = Link {
@@ -88,7 +90,7 @@ fn last_linked(keys: &[PublicKey], first: usize, link: Link) -> Schedule<PublicK
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Calm,
         Self::Slow,
         Self::Lossy,
@@ -106,6 +108,7 @@ impl Scenario {
         Self::Equivocates,
         Self::Clock,
         Self::Target,
+        Self::Followed,
     ];
 
     /// Transactions by each client.
@@ -178,7 +181,8 @@ impl Scenario {
             | Self::Replays
             | Self::Equivocates
             | Self::Clock
-            | Self::Target => plan.link(CALM),
+            | Self::Target
+            | Self::Followed => plan.link(CALM),
             Self::Slow => plan.link(SLOW),
             Self::Lossy => plan.link(LOSSY),
             Self::Crashes => {

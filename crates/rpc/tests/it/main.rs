@@ -2,6 +2,7 @@
 
 mod calls;
 mod chain;
+mod following;
 mod index;
 mod limits;
 mod logs;
