@@ -71,6 +71,7 @@ impl<E: StorageContext, S: Clone, O: Clone> Clone for App<E, S, O> {
             heads: self.heads.clone(),
             strategy: self.strategy.clone(),
             elections: self.elections.clone(),
+            marshal: self.marshal.clone(),
             observer: self.observer.clone(),
             is_told: self.is_told,
         }

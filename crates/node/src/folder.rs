@@ -156,7 +156,7 @@ impl Folder {
         config: &NodeConfig,
     ) -> Result<(), FolderError> {
         let keys = [(KEY, founder.seed.as_slice()), (SHARE, founder.share.as_slice())];
-        self.make(network, &keys, NODE, config)
+        self.make(network, &keys, CONFIG, config)
     }
 
     /// Makes the folder of a node that joins a network.
@@ -164,7 +164,7 @@ impl Folder {
     /// # Errors
     /// [`FolderError::Taken`], [`FolderError::Io`].
     pub fn join(&self, network: &Network, seed: [u8; 32], config: &NodeConfig) -> Result<(), FolderError> {
-        self.make(network, &[(KEY, seed.as_slice())], NODE, &NodeConfig { join: true, ..config.clone() })
+        self.make(network, &[(KEY, seed.as_slice())], CONFIG, &NodeConfig { join: true, ..config.clone() })
     }
 
     /// Makes the folder of a node that follows a network. It has no key.
@@ -233,7 +233,7 @@ impl Folder {
     /// # Errors
     /// [`FolderError::Io`], [`FolderError::Config`].
     pub fn config(&self) -> Result<NodeConfig, FolderError> {
-        self.read(NODE)
+        self.read(CONFIG)
     }
 
     /// Whether the folder is that of a follower.
