@@ -216,12 +216,14 @@ impl Scenario {
                 plan.crash(Crash::Schedule(keys.iter().fold(schedule, back)))
             }
             Self::Late => plan.crash(joins_late(keys, 1, 10)),
-            Self::Midway => {
-                plan.link(CALM).crash(joins_late(keys, 2, 6)).crash(Crash::Schedule(last_linked(keys, 0, FAR)))
-            }
-            Self::Told => {
-                plan.link(CALM).crash(joins_late(keys, 1, 10)).crash(Crash::Schedule(last_linked(keys, 1, DEAD)))
-            }
+            Self::Midway => plan
+                .link(CALM)
+                .crash(joins_late(keys, 2, 6))
+                .crash(Crash::Schedule(last_linked(keys, 0, FAR))),
+            Self::Told => plan
+                .link(CALM)
+                .crash(joins_late(keys, 1, 10))
+                .crash(Crash::Schedule(last_linked(keys, 1, DEAD))),
             Self::Changes => {
                 // In the epoch after the one that began with the new committee.
                 let away = Schedule::new()

@@ -4,6 +4,7 @@ mod anvil;
 mod blocks;
 mod ed25519;
 mod genesis;
+mod hostile;
 mod pool;
 mod support;
 mod system;

@@ -129,6 +129,7 @@ fn a_folder_is_prepared_once() {
         beneficiary: Address::ZERO,
         allow_private: false,
         join: false,
+        bootstrap: vec![],
     };
     let made = folder.prepare([1; 32], &config, CHAIN_ID, Address::repeat_byte(1)).unwrap();
     assert_eq!(made, founder(1));

@@ -155,7 +155,7 @@ async fn a_server_that_cannot_start_says_why() {
         chain: node.chain.clone(),
         pool: node.sealer.clone(),
         peers: std::sync::Arc::new(|| 0),
-        epoch: Arc::new(|| None),
+        epoch: std::sync::Arc::new(|| None),
         tip: std::sync::Arc::new(|| 0),
         network_key: None,
         follow: None,

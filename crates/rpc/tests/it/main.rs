@@ -3,6 +3,7 @@
 mod calls;
 mod chain;
 mod following;
+mod hostile;
 mod index;
 mod limits;
 mod logs;

@@ -70,6 +70,7 @@ pub(super) fn execute(args: &PrepareArgs, out: Output) -> Result<(), Failure> {
         beneficiary: args.beneficiary.unwrap_or(args.operator),
         allow_private: is_private(args.listen.ip()),
         join: false,
+        bootstrap: vec![],
     };
     let folder = Folder::new(&args.folder);
     let founder = folder.prepare(seed, &config, args.chain_id, args.operator);
