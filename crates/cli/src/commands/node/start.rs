@@ -4,12 +4,17 @@ use clap::Args;
 use serde::Serialize;
 use veracity_node::{Folder, Node, NodeOptions};
 
+use super::{
+    role::{Flag, Kind, check_flags},
+    serve,
+};
 use crate::{chain, error::Failure, output::Output, server};
 
 const EXAMPLES: &str = "\
 Examples:
   veracity node start --folder ~/.veracity/localnet/0
-  veracity node start --folder /srv/validator --rpc 127.0.0.1:8545";
+  veracity node start --folder /srv/validator --rpc 127.0.0.1:8545
+  veracity node start --folder /srv/worker";
 
 /// Start the node of a folder, and run it until it is interrupted.
 #[derive(Debug, Args)]
@@ -18,15 +23,15 @@ pub(super) struct StartArgs {
     /// Folder of the node, with its keys and its network.
     #[arg(long, value_name = "DIR")]
     folder: PathBuf,
-    /// Address for peers [default: the folder's].
+    /// Address for peers; for a worker, host or gateway that for HTTP [default: the folder's].
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Address for JSON-RPC [default: the folder's].
+    /// Validator: address for JSON-RPC [default: the folder's].
     #[arg(long, value_name = "ADDRESS")]
     rpc: Option<SocketAddr>,
-    /// Threads for consensus.
-    #[arg(long, default_value = "2")]
-    threads: NonZeroUsize,
+    /// Threads: of a validator for consensus [default: 2], of a worker for models [default: one per core].
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
 }
 
 /// What runs where.
@@ -39,8 +44,26 @@ struct Banner {
     rpc: String,
 }
 
+/// Threads for consensus, unless something else is asked for.
+const CONSENSUS_THREADS: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
+
 /// Runs `veracity node start`.
 pub(super) fn execute(args: &StartArgs, out: Output) -> Result<(), Failure> {
+    let kind = Kind::of_folder(&args.folder)?;
+    let validator = kind == Kind::Validator;
+    let rpc = Flag { name: "--rpc", given: args.rpc.is_some(), fits: validator, needed: false };
+    check_flags(&kind, &[rpc])?;
+    match kind {
+        Kind::Validator => validate(args, out),
+        Kind::Provider(_) => {
+            let threads = args.threads.map_or(0, NonZeroUsize::get);
+            serve::run(&args.folder, serve::Overrides { listen: args.listen, threads }, out)
+        }
+    }
+}
+
+/// Runs a validator.
+fn validate(args: &StartArgs, out: Output) -> Result<(), Failure> {
     let folder = Folder::new(&args.folder);
     let config = folder.config().map_err(|e| chain::folder_failure(&e))?;
     let identity = folder.identity().map_err(|e| chain::folder_failure(&e))?;
@@ -49,7 +72,7 @@ pub(super) fn execute(args: &StartArgs, out: Output) -> Result<(), Failure> {
         listen: args.listen.unwrap_or(config.listen),
         rpc: veracity_rpc::Config::new(args.rpc.unwrap_or(config.rpc)),
         beneficiary: config.beneficiary,
-        threads: args.threads,
+        threads: args.threads.unwrap_or(CONSENSUS_THREADS),
         allow_private: config.allow_private,
     };
     let runtime = server::runtime()?;
