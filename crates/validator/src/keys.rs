@@ -92,9 +92,7 @@ impl Identity {
         self.sign(BINDING_NAMESPACE, &binding(chain_id, operator))
     }
 
-    /// The key, as the library has it.
-    #[must_use]
-    pub fn signer(&self) -> &ed25519::PrivateKey {
+    pub(crate) fn signer(&self) -> &ed25519::PrivateKey {
         &self.0
     }
 }

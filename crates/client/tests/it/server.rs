@@ -5,14 +5,8 @@ use std::{
     net::{Ipv4Addr, TcpListener},
 };
 
-/// Serves these bodies, one per request, the last one for ever; gives the URL.
-pub(crate) fn serve(bodies: &[&str]) -> String {
-    let mut bodies: Vec<String> = bodies.iter().rev().map(ToString::to_string).collect();
-    serve_by(move |_| if bodies.len() > 1 { bodies.pop().unwrap() } else { bodies[0].clone() })
-}
-
-/// Serves what is said to each request; gives the URL.
-pub(crate) fn serve_by(mut answer: impl FnMut(&[u8]) -> String + Send + 'static) -> String {
+/// Serves what is said to each request, and closes the connection where nothing is said; gives the URL.
+pub(crate) fn serve_by(mut answer: impl FnMut(&[u8]) -> Option<String> + Send + 'static) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -26,7 +20,7 @@ pub(crate) fn serve_by(mut answer: impl FnMut(&[u8]) -> String + Send + 'static)
             }
             let mut request = vec![0; length];
             stream.read_exact(&mut request).unwrap();
-            let body = answer(&request);
+            let Some(body) = answer(&request) else { continue };
             let head =
                 format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
             stream.get_mut().write_all(format!("{head}{body}").as_bytes()).unwrap();

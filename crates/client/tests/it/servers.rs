@@ -12,9 +12,15 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use serde_json::{Value, json};
 use veracity_client::{Account, Chain, ClientError, Rpc};
 
-use crate::server::{serve, serve_by};
+use crate::server::serve_by;
 
 const CONNECTED: &str = r#"{"jsonrpc":"2.0","id":1,"result":"0x7a69"}"#;
+
+/// Serves these bodies, one per request, the last one for ever; gives the URL.
+fn serve(bodies: &[&str]) -> String {
+    let mut bodies: Vec<String> = bodies.iter().rev().map(ToString::to_string).collect();
+    serve_by(move |_| Some(if bodies.len() > 1 { bodies.pop().unwrap() } else { bodies[0].clone() }))
+}
 
 fn result(result: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#)
@@ -172,11 +178,11 @@ impl Pool {
         let url = serve_by(move |request| {
             let request: Value = serde_json::from_slice(request).unwrap();
             let answer = pool.lock().unwrap().answer(request["method"].as_str().unwrap(), &request["params"]);
-            match answer {
+            let answer = match answer {
                 Ok(result) => json!({ "result": result }),
                 Err(message) => json!({ "error": { "code": -32000, "message": message } }),
-            }
-            .to_string()
+            };
+            Some(answer.to_string())
         });
         Chain::connect(&url).unwrap()
     }

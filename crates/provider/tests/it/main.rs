@@ -9,4 +9,6 @@ mod lies;
 mod network;
 mod registration;
 mod registry;
+#[path = "../../../client/tests/it/server.rs"]
+mod server;
 mod support;

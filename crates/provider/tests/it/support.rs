@@ -1,10 +1,6 @@
 //! A store with receipts, and a node that lies.
 
-use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use alloy_primitives::B256;
 use serde_json::{Value, json};
@@ -18,7 +14,7 @@ use veracity_receipt::{
 };
 use veracity_store::{EvidenceLog, ReceiptLimits, SequenceError, SequenceLog, Store};
 
-use crate::dev_chain::Network;
+use crate::{dev_chain::Network, server::serve_by};
 
 impl Network {
     /// The key that certificates verify against.
@@ -131,42 +127,26 @@ pub(crate) fn breaker(
     lie: impl Fn(&str, Value) -> Value + Send + 'static,
     heard: impl Fn(&str, &Value) -> bool + Send + 'static,
 ) -> Chain {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
     let rpc: Rpc = chain.rpc().clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = BufReader::new(stream.unwrap());
-            let (mut line, mut length) = (String::new(), 0);
-            while stream.read_line(&mut line).is_ok_and(|n| n > 2) {
-                let lower = line.to_ascii_lowercase();
-                length = lower.strip_prefix("content-length:").map_or(length, |n| n.trim().parse().unwrap());
-                line.clear();
-            }
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body).unwrap();
-            let request: Value = serde_json::from_slice(&body).unwrap();
-            let method = request["method"].as_str().unwrap();
-            let constant = constants.iter().find(|(name, _)| *name == method).map(|(_, value)| value.clone());
-            let answer = constant.map_or_else(|| rpc.call::<Value>(method, &request["params"]), Ok);
-            if heard(method, &request["params"]) {
-                continue;
-            }
-            let body = match answer {
-                Ok(result) => json!({ "result": lie(method, result) }),
-                Err(ClientError::Node { code, message, .. }) => {
-                    json!({ "error": { "code": code, "message": message } })
-                }
-                Err(ClientError::Refused(refusal)) => {
-                    json!({ "error": { "code": 3, "message": refusal.to_string(), "data": refusal.data() } })
-                }
-                Err(error) => panic!("{error}"),
-            };
-            let body = body.to_string();
-            let head =
-                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-            stream.get_mut().write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let url = serve_by(move |request| {
+        let request: Value = serde_json::from_slice(request).unwrap();
+        let method = request["method"].as_str().unwrap();
+        let constant = constants.iter().find(|(name, _)| *name == method).map(|(_, value)| value.clone());
+        let answer = constant.map_or_else(|| rpc.call::<Value>(method, &request["params"]), Ok);
+        if heard(method, &request["params"]) {
+            return None;
         }
+        let body = match answer {
+            Ok(result) => json!({ "result": lie(method, result) }),
+            Err(ClientError::Node { code, message, .. }) => {
+                json!({ "error": { "code": code, "message": message } })
+            }
+            Err(ClientError::Refused(refusal)) => {
+                json!({ "error": { "code": 3, "message": refusal.to_string(), "data": refusal.data() } })
+            }
+            Err(error) => panic!("{error}"),
+        };
+        Some(body.to_string())
     });
     Chain::connect(&url).unwrap()
 }
