@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::process;
 
 /// Crates from the bottom up; one may depend on those before it.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "veracity-testkit",
     "veracity-ops",
     "veracity-graph",
@@ -23,6 +23,7 @@ const ORDER: [&str; 23] = [
     "veracity-chain",
     "veracity-rpc",
     "veracity-consensus",
+    "veracity-ceremony",
     "veracity-validator",
     "veracity-node",
     "veracity-provider",

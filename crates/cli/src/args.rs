@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    completions, demo, doctor, faucet, import, keys, localnet, model, network, node, run, status, up, verify,
+    completions, demo, doctor, faucet, found, import, keys, localnet, model, network, node, run, status, up,
+    verify,
 };
 
 const EXAMPLES: &str = "\
@@ -52,6 +53,7 @@ pub(crate) enum Command {
     Run(run::RunArgs),
     Verify(verify::VerifyArgs),
     Localnet(localnet::LocalnetArgs),
+    Found(found::FoundArgs),
     Node(node::NodeArgs),
     Status(status::StatusArgs),
     Network(network::NetworkArgs),

@@ -69,6 +69,7 @@ fn dispatch(cli: &Cli, out: Output) -> Result<bool, Failure> {
         Command::Run(args) => commands::run::execute(args, global, out)?,
         Command::Verify(args) => return commands::verify::execute(args, global, out),
         Command::Localnet(args) => commands::localnet::execute(args, global, out)?,
+        Command::Found(args) => commands::found::execute(args, out)?,
         Command::Node(args) => commands::node::execute(args, out)?,
         Command::Status(args) => commands::status::execute(args, out)?,
         Command::Network(args) => commands::network::execute(args, out)?,
@@ -84,7 +85,7 @@ fn dispatch(cli: &Cli, out: Output) -> Result<bool, Failure> {
 fn log_to_stderr(command: &Command) {
     let level = match command {
         Command::Up(_) => "info,commonware=warn",
-        Command::Node(_) => "info,commonware=warn,commonware_glue=info",
+        Command::Node(_) | Command::Found(_) => "info,commonware=warn,commonware_glue=info",
         _ => "warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));

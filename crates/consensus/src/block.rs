@@ -55,7 +55,7 @@ pub const VALIDATORS_MAX: NonZeroU32 = NonZeroU32::new(128).expect("not zero");
 /// Most bytes of an Ethereum block (RLP).
 pub const BLOCK_BYTES_MAX: usize = 4 << 20;
 /// How shares are assigned to validators.
-pub(crate) const SHARING: ModeVersion = ModeVersion::v0();
+pub const SHARING: ModeVersion = ModeVersion::v0();
 const SECTION_DOMAIN: &str = "veracity consensus section v1";
 
 /// Hash of a block: that of its Ethereum header.

@@ -29,13 +29,14 @@ use veracity_chain::Executed;
 
 pub use application::{InvalidBlock, TIME_STEP_MAX};
 pub use block::{
-    BLOCK_BYTES_MAX, Block, Context, Digest, EpochInfo, NetworkKey, Payload, PublicKey, Section, Seed,
-    SyncTarget, VALIDATORS_MAX, random_value,
+    BLOCK_BYTES_MAX, Block, Context, Digest, EpochInfo, NetworkKey, Payload, PublicKey, SHARING, Section,
+    Seed, SyncTarget, VALIDATORS_MAX, random_value,
 };
 pub use database::Head;
 pub use elections::EpochStatus;
 pub use genesis::Genesis;
 pub use pool::{SharedPool, SubmitError};
+pub use secrets::Secrets;
 pub use stack::{Channel, Channels, Config, Faults, Running, Timing, message_bytes_max, start};
 
 /// What separates this network's signatures from all others.

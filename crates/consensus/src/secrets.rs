@@ -1,5 +1,7 @@
 //! Shares of the network's key, and what resharing needs to go on after a crash.
 
+use std::fmt;
+
 use bytes::BufMut;
 use commonware_codec::{Buf, EncodeSize, Error as CodecError, RangeCfg, Read, ReadExt as _, Write};
 use commonware_consensus::types::Epoch;
@@ -18,7 +20,13 @@ use commonware_utils::sequence::U64;
 use crate::block::VALIDATORS_MAX;
 
 /// What a validator must keep to itself, on disk.
-pub(crate) struct Secrets<E: Context>(Option<Metadata<E, U64, EpochSecrets>>);
+pub struct Secrets<E: Context>(Option<Metadata<E, U64, EpochSecrets>>);
+
+impl<E: Context> fmt::Debug for Secrets<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secrets").finish_non_exhaustive()
+    }
+}
 
 /// The secrets of one epoch.
 #[derive(Clone, Default)]
@@ -61,7 +69,10 @@ impl Read for EpochSecrets {
 
 impl<E: Context> Secrets<E> {
     /// Opens the store, which begins with `share` in epoch 0 if it is new.
-    pub(crate) async fn open(context: E, partition: &str, share: Option<Share>) -> Self {
+    ///
+    /// # Panics
+    /// If it cannot be read or written.
+    pub async fn open(context: E, partition: &str, share: Option<Share>) -> Self {
         let config = Config { partition: format!("{partition}-secrets"), codec_config: () };
         let metadata = Metadata::init(context, config).await.expect("the store of secrets can be read");
         // A share of an epoch that is over must not come back.

@@ -48,8 +48,9 @@ mod contacts {
     }
 }
 
-const NETWORK: &str = "network.json";
-const SHARE: &str = "share.key";
+pub(crate) const NETWORK: &str = "network.json";
+pub(crate) const CONFIG: &str = "node.json";
+pub(crate) const SHARE: &str = "share.key";
 
 /// A node's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +107,11 @@ impl Folder {
         Self(path.to_owned())
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
@@ -179,8 +184,9 @@ impl Folder {
         fs::rename(&made.0, &self.0).map_err(at(&self.0))
     }
 
-    /// Removes the share of the first epoch, which consensus keeps as long as it is needed.
+    /// Removes the share of the first epoch, which consensus keeps as long as it is needed, and what it was made from.
     pub(crate) fn forget_share(&self) -> Result<(), FolderError> {
+        self.forget_founding()?;
         let path = self.file(SHARE);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(FolderError::Io { path, source }),
@@ -189,7 +195,7 @@ impl Folder {
     }
 
     /// Writes a new file that only its owner may read.
-    fn write(&self, name: &str, text: &str) -> Result<(), FolderError> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), FolderError> {
         let path = self.file(name);
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true);
@@ -259,11 +265,11 @@ fn read_secret(path: &Path, expected: &'static str) -> Result<Vec<u8>, FolderErr
 
 /// Secrets lie below.
 #[cfg(unix)]
-fn restrict(path: &Path) -> io::Result<()> {
+pub(crate) fn restrict(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))
 }
 
 #[cfg(not(unix))]
-fn restrict(_: &Path) -> io::Result<()> {
+pub(crate) fn restrict(_: &Path) -> io::Result<()> {
     Ok(())
 }

@@ -75,7 +75,7 @@ impl Network {
         Self::assemble(file, &genesis)
     }
 
-    fn new(genesis: &Genesis, epoch: &FirstEpoch) -> Result<Self, NetworkError> {
+    pub(crate) fn new(genesis: &Genesis, epoch: &FirstEpoch) -> Result<Self, NetworkError> {
         let file = NetworkFile {
             version: VERSION,
             epoch: epoch.encode().into(),

@@ -92,7 +92,9 @@ impl Identity {
         self.sign(BINDING_NAMESPACE, &binding(chain_id, operator))
     }
 
-    pub(crate) fn signer(&self) -> &ed25519::PrivateKey {
+    /// The key, as the library has it.
+    #[must_use]
+    pub fn signer(&self) -> &ed25519::PrivateKey {
         &self.0
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod faucet;
+pub(crate) mod found;
 pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod localnet;

@@ -1,0 +1,119 @@
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+use alloy_primitives::hex;
+use clap::Args;
+use serde::Serialize;
+use veracity_node::{Plan, faulty_max};
+
+use super::plan;
+use crate::{chain::ver, error::Failure, output::Output};
+
+const EXAMPLES: &str = "\
+Example:
+  veracity found show plan.json
+
+Compare the hash with the other founders in a way that the author of the plan cannot change: founders with the same hash \
+make the same network, and others do not meet.";
+
+/// Show what one agrees to with a plan.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct ShowArgs {
+    /// The plan.
+    file: PathBuf,
+}
+
+/// A plan, for those who decide about it.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    plan: String,
+    chain_id: u64,
+    time: u64,
+    founders: Vec<ShownFounder>,
+    absent_max: u32,
+    faulty_max: usize,
+    balances_wei: BTreeMap<String, String>,
+    /// Accounts that have code or storage from the beginning.
+    contracts: Vec<String>,
+    parameters: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownFounder {
+    node: String,
+    operator: String,
+    endpoint: String,
+    bond_wei: String,
+}
+
+impl Shown {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let genesis = plan.genesis();
+        let alloc = &genesis.ethereum.alloc;
+        let founder = |founder: &veracity_chain::GenesisNode| ShownFounder {
+            node: hex::encode(founder.node_id),
+            operator: founder.operator.to_string(),
+            endpoint: founder.endpoint.clone(),
+            bond_wei: founder.bond.to_string(),
+        };
+        let has_code =
+            alloc.iter().filter(|(_, account)| account.code.is_some() || account.storage.is_some());
+        let parameters = genesis.parameters.iter();
+        Self {
+            plan: hex::encode(plan.hash()),
+            chain_id: genesis.chain_id(),
+            time: genesis.ethereum.timestamp,
+            founders: plan.founders().iter().map(founder).collect(),
+            absent_max: plan.absent_max(),
+            faulty_max: faulty_max(plan.founders().len()),
+            balances_wei: alloc
+                .iter()
+                .map(|(a, account)| (a.to_string(), account.balance.to_string()))
+                .collect(),
+            contracts: has_code.map(|(address, _)| address.to_string()).collect(),
+            parameters: parameters.map(|(p, value)| (p.name().to_owned(), value.to_string())).collect(),
+        }
+    }
+}
+
+/// Runs `veracity found show`.
+pub(super) fn execute(args: &ShowArgs, out: Output) -> Result<(), Failure> {
+    out.result(&Shown::new(&plan::read(&args.file)?));
+    Ok(())
+}
+
+/// An amount of wei, written in digits, in VER.
+fn in_ver(wei: &str) -> String {
+    wei.parse().map(ver).unwrap_or_default()
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Plan {}", self.plan)?;
+        writeln!(f, "  chain id       {}", self.chain_id)?;
+        writeln!(f, "  begins         {} seconds after 1970", self.time)?;
+        writeln!(f, "  founders       {}, of whom {} may be faulty", self.founders.len(), self.faulty_max)?;
+        for founder in &self.founders {
+            let ShownFounder { node, operator, endpoint, bond_wei } = founder;
+            writeln!(f, "    {node}  at {endpoint}")?;
+            writeln!(f, "      bonds {} VER of {operator}", in_ver(bond_wei))?;
+        }
+        writeln!(f, "  may be absent  {}", self.absent_max)?;
+        writeln!(f, "  money          before the founders bond")?;
+        for (address, wei) in &self.balances_wei {
+            writeln!(f, "    {address}  {} VER", in_ver(wei))?;
+        }
+        for address in &self.contracts {
+            writeln!(f, "    {address}  has code or storage: read the file")?;
+        }
+        write!(f, "  parameters     ")?;
+        if self.parameters.is_empty() {
+            return write!(f, "the usual");
+        }
+        write!(f, "the usual, but")?;
+        for (name, value) in &self.parameters {
+            write!(f, "\n    {name} = {value}")?;
+        }
+        Ok(())
+    }
+}
