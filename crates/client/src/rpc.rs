@@ -21,6 +21,7 @@ const REVERTED: i64 = 3;
 pub struct Rpc {
     url: Arc<str>,
     agent: Agent,
+    answer_bytes_max: u64,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +47,24 @@ impl Rpc {
     /// # Errors
     /// [`ClientError::BadUrl`].
     pub fn new(url: &str) -> Result<Self, ClientError> {
+        Self::with(url, None)
+    }
+
+    /// A client of a node that is not trusted: each call ends after this time, however slowly an answer comes.
+    ///
+    /// # Errors
+    /// [`ClientError::BadUrl`].
+    pub fn bounded(url: &str, call_timeout: Duration) -> Result<Self, ClientError> {
+        Self::with(url, Some(call_timeout))
+    }
+
+    /// The same node and connections, for answers of at most so many bytes.
+    #[must_use]
+    pub fn answers_up_to(&self, answer_bytes_max: u64) -> Self {
+        Self { answer_bytes_max, ..self.clone() }
+    }
+
+    fn with(url: &str, call_timeout: Option<Duration>) -> Result<Self, ClientError> {
         if !(url.starts_with("http://") || url.starts_with("https://")) {
             return Err(ClientError::BadUrl { url: url.to_owned() });
         }
@@ -57,9 +76,10 @@ impl Rpc {
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_per_read(Some(READ_TIMEOUT))
             .timeout_per_write(Some(READ_TIMEOUT))
+            .timeout_global(call_timeout)
             .build()
             .into();
-        Ok(Self { url: url.into(), agent })
+        Ok(Self { url: url.into(), agent, answer_bytes_max: ANSWER_BYTES_MAX })
     }
 
     /// The URL of the node.
@@ -78,7 +98,7 @@ impl Rpc {
         let call = self.agent.post(&*self.url).header("content-type", "application/json");
         let mut answer = call.send(request).map_err(|e| self.unreachable(&e))?;
         let status = answer.status();
-        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let body = answer.body_mut().with_config().limit(self.answer_bytes_max).read_to_vec();
         let body = body.map_err(|e| self.unreachable(&e))?;
         // A server that refuses the request as a whole answers in text.
         let parsed = serde_json::from_slice::<Answer>(&body);

@@ -25,7 +25,7 @@ use tracing::{debug, warn};
 use veracity_chain::{Block as ExecutionBlock, BlockError, Builder, Choice, Executed, check_block};
 
 use crate::{
-    Finalized, Genesis, Head, Observer, Scheme, SharedPool,
+    Certificate, Finalized, Genesis, Head, Marshal, Observer, Scheme, SharedPool,
     block::{BLOCK_BYTES_MAX, Block, Context, PublicKey, Section, Seed, random_value},
     database::{Database, Merkleized, Unmerkleized, empty_target},
     elections::Elections,
@@ -51,8 +51,12 @@ pub(crate) struct App<E: StorageContext, S, O> {
     pub(crate) seeds: Seeds,
     pub(crate) heads: Recent,
     pub(crate) strategy: S,
-    pub(crate) elections: Elections<E>,
+    /// None on a node that has no part in elections.
+    pub(crate) elections: Option<Elections<E>>,
+    pub(crate) marshal: Marshal,
     pub(crate) observer: O,
+    /// Whether consensus tells the observer of certificates. Otherwise those that were fetched with blocks are shown.
+    pub(crate) is_told: bool,
 }
 
 impl<E: StorageContext, S: Clone, O: Clone> Clone for App<E, S, O> {
@@ -67,7 +71,9 @@ impl<E: StorageContext, S: Clone, O: Clone> Clone for App<E, S, O> {
             heads: self.heads.clone(),
             strategy: self.strategy.clone(),
             elections: self.elections.clone(),
+            marshal: self.marshal.clone(),
             observer: self.observer.clone(),
+            is_told: self.is_told,
         }
     }
 }
@@ -307,8 +313,15 @@ where
         (): (),
     ) -> Arc<Executed> {
         let executed = batches.executed().clone();
-        self.elections.see(batches.head()).await;
+        if let Some(elections) = &self.elections {
+            elections.see(batches.head()).await;
+        }
         self.observer.finalized(Finalized { block: block.clone(), executed: executed.clone() }).await;
+        if !self.is_told
+            && let Some(finalization) = self.marshal.get_finalization(block.height()).await
+        {
+            self.observer.certified(Certificate::of(&finalization));
+        }
         executed
     }
 

@@ -10,7 +10,7 @@ use std::{collections::HashMap, num::NonZeroU64, sync::Arc};
 use alloy_consensus::Header;
 use alloy_primitives::{B256, U256, keccak256};
 use bytes::BufMut;
-use commonware_codec::{Buf, Error as CodecError, FixedSize, Read, ReadExt as _, Write};
+use commonware_codec::{Buf, Encode as _, Error as CodecError, FixedSize, Read, ReadExt as _, Write};
 use commonware_consensus::types::{Height, Round};
 use commonware_cryptography::{Digest as DigestTrait, Digestible as _, Sha256};
 use commonware_glue::stateful::db::{
@@ -25,7 +25,7 @@ use commonware_storage::{
     mmr::{self, full::Config as MerkleConfig},
     qmdb::{
         any::{FixedConfig, operation::Operation, unordered::fixed},
-        sync::Target,
+        sync::{Source as _, Target},
     },
     translator::EightCap,
 };
@@ -38,6 +38,7 @@ use crate::{
     Genesis, InvalidBlock, Marshal,
     block::{Block, SyncTarget},
     elections::Elections,
+    source::StateLog,
 };
 
 /// Operations that a peer asks for, and gets, at once.
@@ -201,8 +202,8 @@ pub(crate) struct Config<E: StorageContext, S: Strategy> {
     pub(crate) genesis: Arc<Genesis>,
     /// Where blocks are, of which the log knows the height only.
     pub(crate) marshal: Marshal,
-    /// Told of the head that the database begins with.
-    pub(crate) elections: Elections<E>,
+    /// Told of the head that the database begins with; none on a node that has no part in elections.
+    pub(crate) elections: Option<Elections<E>>,
     /// Told of each new head.
     pub(crate) heads: watch::Sender<Option<Head>>,
 }
@@ -300,7 +301,9 @@ impl<E: StorageContext + Spawner, S: Strategy> Config<E, S> {
 
     async fn open(&self, qmdb: Inner<E, S>) -> Database<E, S> {
         let head = self.head(&qmdb).await;
-        self.elections.see(&head).await;
+        if let Some(elections) = &self.elections {
+            elections.see(&head).await;
+        }
         self.heads.send_replace(Some(head.clone()));
         let memory =
             Memory { head: Mutex::new(head), heads: self.heads.clone(), genesis: self.genesis.clone() };
@@ -531,9 +534,14 @@ where
     }
 }
 
-/// Fetches the log of operations from peers, and serves it to them.
+/// Fetches the log of operations from peers, and serves it to them and to whoever asks this node.
 #[derive(Clone)]
-pub(crate) struct Resolver<R>(pub(crate) R);
+pub(crate) struct Resolver<R> {
+    /// Peers.
+    pub(crate) source: R,
+    /// Opened with the database.
+    pub(crate) log: StateLog,
+}
 
 impl<E, S, R> StateSyncSet<E, Resolver<R>> for Database<E, S>
 where
@@ -548,14 +556,14 @@ where
     async fn sync<D: DigestTrait>(
         context: E,
         config: Config<E, S>,
-        Resolver(sources): Resolver<R>,
+        Resolver { source, .. }: Resolver<R>,
         anchor: Anchor<D>,
         targets: SyncTarget,
         tip_updates: ring::Receiver<TipUpdate<D, SyncTarget>>,
         sync_config: SyncEngineConfig,
     ) -> Result<(Self, Anchor<D>), Self::Error> {
         let (qmdb, anchor) =
-            Inner::<E, S>::sync(context, config.qmdb(), sources, anchor, targets, tip_updates, sync_config)
+            Inner::<E, S>::sync(context, config.qmdb(), source, anchor, targets, tip_updates, sync_config)
                 .await?;
         Ok((config.open(qmdb).await, anchor))
     }
@@ -568,6 +576,11 @@ where
     R: AttachableResolver<Qmdb<E, S>>,
 {
     async fn attach_databases(&self, databases: Database<E, S>) {
-        self.0.attach_database(databases.qmdb).await;
+        let qmdb = databases.qmdb.clone();
+        self.log.open(Box::new(move |request| {
+            let qmdb = qmdb.clone();
+            Box::pin(async move { qmdb.serve(request).await.ok().map(|(range, _)| range.encode()) })
+        }));
+        self.source.attach_database(databases.qmdb).await;
     }
 }

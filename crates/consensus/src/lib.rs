@@ -10,20 +10,29 @@ mod block;
 mod committee;
 mod database;
 mod elections;
+mod follow;
 mod genesis;
 mod gossip;
 mod peers;
 mod pool;
 mod secrets;
 mod seeds;
+mod source;
 mod stack;
+mod stored;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 use std::{future::Future, sync::Arc};
 
 use alloy_primitives::{B256, Bytes};
-use commonware_consensus::{marshal, simplex::scheme::bls12381_threshold::vrf, types::Round};
+use commonware_codec::Encode as _;
+use commonware_consensus::{
+    marshal,
+    simplex::{scheme::bls12381_threshold::vrf, types::Finalization},
+    types::Round,
+};
 use commonware_cryptography::bls12381::primitives::variant::MinSig;
 use veracity_chain::Executed;
 
@@ -34,10 +43,13 @@ pub use block::{
 };
 pub use database::Head;
 pub use elections::EpochStatus;
+pub use follow::{FollowConfig, NEWS_WAIT, follow};
 pub use genesis::Genesis;
 pub use pool::{SharedPool, SubmitError};
 pub use secrets::Secrets;
+pub use source::{Gone, Question, Questions, Source};
 pub use stack::{Channel, Channels, Config, Faults, Running, Timing, message_bytes_max, start};
+pub use upstream::{Lie, Unreachable, Upstream, UpstreamStatus, Upstreams};
 
 /// What separates this network's signatures from all others.
 pub const NAMESPACE: &[u8] = b"veracity";
@@ -64,6 +76,12 @@ pub struct Certificate {
     pub block: B256,
     /// The certificate, as the light client reads it.
     pub bytes: Bytes,
+}
+
+impl Certificate {
+    pub(crate) fn of(finalization: &Finalization<Scheme, Digest>) -> Self {
+        Self { block: finalization.proposal.payload.0, bytes: finalization.encode().to_vec().into() }
+    }
 }
 
 /// Who wants to know of finalized blocks.

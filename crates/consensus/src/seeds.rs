@@ -6,7 +6,6 @@ use std::{
 };
 
 use commonware_actor::Feedback;
-use commonware_codec::Encode as _;
 use commonware_consensus::{
     Automaton, CertifiableAutomaton, Handoff, Relay, Reporter,
     marshal::Update,
@@ -151,9 +150,7 @@ where
             Activity::Notarization(notarization) => self.seeds.insert(notarization.seed()),
             Activity::Finalization(finalization) => {
                 self.seeds.insert(finalization.seed());
-                let bytes = finalization.encode().to_vec();
-                self.observer
-                    .certified(Certificate { block: finalization.proposal.payload.0, bytes: bytes.into() });
+                self.observer.certified(Certificate::of(finalization));
             }
             _ => {}
         }

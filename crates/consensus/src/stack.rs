@@ -16,7 +16,7 @@ use commonware_consensus::{
         config::{ForwardPolicy, SkipPolicy},
         elector::{Random, RandomVersion},
     },
-    types::{Epoch, FixedEpocher, ViewDelta},
+    types::{Epoch, FixedEpocher},
 };
 use commonware_cryptography::{
     Digested, Digestible as _, Sha256, Signer as _,
@@ -24,7 +24,6 @@ use commonware_cryptography::{
         dkg::feldman_desmedt::Reveal,
         primitives::{group::Share, sharing::Mode, variant::MinSig},
     },
-    certificate::ConstantProvider,
     ed25519, sha256,
 };
 use commonware_glue::{
@@ -37,17 +36,14 @@ use commonware_glue::{
         state_sync::{Config as SyncStartConfig, Plan as SyncStartPlan, StateSync},
         types::{Participants, SchemeInfo},
     },
-    stateful::{
-        Config as StatefulConfig, PruneConfig, Stateful, SyncPlan,
-        db::{SyncEngineConfig, p2p as state_resolver},
-    },
+    stateful::{Config as StatefulConfig, Stateful, SyncPlan, db::p2p as state_resolver},
 };
 use commonware_p2p::{Address as PeerAddress, Blocker, Receiver, Sender, max_message_size};
 use commonware_parallel::Strategy;
-use commonware_runtime::{Clock, Handle, Metrics, Network, Quota, Spawner, Storage, buffer::paged::CacheRef};
-use commonware_storage::{archive::prunable, mmr, translator::EightCap};
+use commonware_runtime::{Clock, Handle, Metrics, Network, Quota, Spawner, Storage};
+use commonware_storage::mmr;
 use commonware_utils::{
-    NZDuration, NZU16, NZU32, NZU64, NZUsize,
+    NZDuration, NZU32,
     ordered::{Map, Set},
 };
 use rand_core::CryptoRng;
@@ -64,6 +60,8 @@ use crate::{
     peers::Peers,
     secrets::Secrets,
     seeds::{Seeds, Tap, Tips},
+    source::{self, Questions, StateLog},
+    stored::{BUFFER, MAILBOX, RETRY, SYNC, Stored, VIEWS},
 };
 
 /// A two-way channel to peers.
@@ -200,6 +198,8 @@ pub struct Config<S, M, B, O> {
     pub heads: watch::Sender<Option<Head>>,
     /// Told of the epoch of the next block.
     pub epochs: watch::Sender<Option<EpochStatus>>,
+    /// Questions of those who follow this node.
+    pub questions: Questions,
     /// How long it waits for what.
     pub timing: Timing,
     /// Whether it begins with the state of others instead of all blocks; only if it has no state.
@@ -224,32 +224,6 @@ pub struct Running {
     pub tasks: Vec<Handle<()>>,
     /// Its blocks and certificates.
     pub marshal: crate::Marshal,
-}
-
-const MAILBOX: std::num::NonZeroUsize = NZUsize!(256);
-const BUFFER: std::num::NonZeroUsize = NZUsize!(1 << 20);
-const RETRY: Duration = Duration::from_millis(100);
-/// Rounds behind the last finalized one that are remembered.
-const VIEWS: ViewDelta = ViewDelta::new(64);
-/// Blocks that are kept: some twelve days at one per second.
-const BLOCKS_KEPT: u64 = 1 << 20;
-/// Finalized blocks that are delivered before the first is acknowledged.
-const ACKS_MAX: std::num::NonZeroUsize = NZUsize!(8);
-
-fn archive(prefix: &str, name: &str, page_cache: CacheRef) -> prunable::Config<EightCap, ()> {
-    prunable::Config {
-        translator: EightCap,
-        metadata_partition: format!("{prefix}-{name}-metadata"),
-        key_partition: format!("{prefix}-{name}-keys"),
-        key_page_cache: page_cache,
-        value_partition: format!("{prefix}-{name}-values"),
-        compression: None,
-        codec_config: (),
-        items_per_section: NZU64!(256),
-        key_write_buffer: BUFFER,
-        value_write_buffer: BUFFER,
-        replay_buffer: BUFFER,
-    }
 }
 
 /// Whom a node asks where to join: of `told`, or of the founders, more than a third must answer.
@@ -294,7 +268,8 @@ where
     let bootstrap = bootstrap(&genesis, &config.bootstrap);
     let manager = Peers { inner: config.manager.clone(), told: config.bootstrap };
     let public_key = signer.public_key();
-    let page_cache = CacheRef::new(NZU16!(4096), NZUsize!(4096));
+    let stored = Stored::new(partition.clone(), epoch_blocks, strategy.clone());
+    let page_cache = stored.page_cache.clone();
     let fetch_timeout = NZDuration!(timing.fetch);
     let verifier = Scheme::certificate_verifier(NAMESPACE, genesis.network_key());
 
@@ -334,10 +309,7 @@ where
         },
     );
     let broadcast = broadcast.start(channels.broadcast);
-    let finalizations = archive(&partition, "finalizations", page_cache.clone());
-    let finalizations = prunable::Archive::init(context.child("finalizations"), finalizations).await;
-    let blocks = archive(&partition, "blocks", page_cache.clone());
-    let blocks = prunable::Archive::init(context.child("blocks"), blocks).await;
+    let (finalizations, blocks) = stored.archives(context).await;
 
     // Where to begin: at genesis, where it stopped, or, without a state, where the others are.
     let mut plan = SyncPlan::init(context.child("plan"), partition.clone()).await;
@@ -379,27 +351,12 @@ where
     };
     let genesis_block = genesis.block().clone();
     let genesis_digest = genesis_block.digest();
+    let begin = plan.marshal_start(Digested::precomputed(genesis_block, genesis_digest));
     let (marshal_actor, marshal, floor) = MarshalActor::init(
         context.child("marshal"),
-        finalizations.expect("the archive of certificates can be read"),
-        blocks.expect("the archive of blocks can be read"),
-        marshal::Config {
-            provider: ConstantProvider::<_, Epoch>::new(verifier.clone()),
-            epocher: FixedEpocher::new(epoch_blocks),
-            start: plan.marshal_start(Digested::precomputed(genesis_block, genesis_digest)),
-            partition_prefix: partition.clone(),
-            mailbox_size: MAILBOX,
-            view_retention: VIEWS,
-            prunable_items_per_section: NZU64!(256),
-            page_cache: page_cache.clone(),
-            replay_buffer: BUFFER,
-            key_write_buffer: BUFFER,
-            value_write_buffer: BUFFER,
-            block_codec_config: (),
-            max_repair: NZUsize!(32),
-            max_pending_acks: ACKS_MAX,
-            strategy: strategy.clone(),
-        },
+        finalizations,
+        blocks,
+        stored.marshal_config(verifier.clone(), begin),
     )
     .await;
     elections.attach(marshal.clone());
@@ -443,10 +400,7 @@ where
     );
     let reshare = reshare_actor.start(channels.reshare);
 
-    // The state. Blocks are kept for two epochs at least, so that the first of an epoch stays, and for long, so that those
-    // who were away catch up.
-    let retained_blocks = epoch_blocks.get().saturating_mul(2).max(BLOCKS_KEPT);
-    let retained_blocks = usize::try_from(retained_blocks).unwrap_or(usize::MAX);
+    // The state.
     let (state_actor, state_source) = state_resolver::Actor::new(
         context.child("state_resolver"),
         state_resolver::Config {
@@ -474,9 +428,12 @@ where
         seeds: seeds.clone(),
         heads: recent.clone(),
         strategy: strategy.clone(),
-        elections: elections.clone(),
+        elections: Some(elections.clone()),
+        marshal: marshal.clone(),
         observer: config.observer.clone(),
+        is_told: true,
     };
+    let log = StateLog::default();
     let (stateful_actor, stateful) = Stateful::new(
         context.child("stateful"),
         StatefulConfig {
@@ -487,24 +444,16 @@ where
                 strategy: strategy.clone(),
                 genesis,
                 marshal: marshal.clone(),
-                elections,
+                elections: Some(elections),
                 heads: config.heads,
             },
             provider: (),
             marshal: (marshal.clone(), floor),
             mailbox_size: MAILBOX,
             plan,
-            resolvers: Resolver(state_source),
-            sync_config: SyncEngineConfig {
-                fetch_batch_size: SYNC_BATCH,
-                apply_batch_size: NZU64!(1024),
-                max_outstanding_requests: NZUsize!(8),
-            },
-            prune_config: Some(PruneConfig {
-                maintenance_interval: NZUsize!(64),
-                retained_marshal_blocks: retained_blocks,
-                retained_qmdb_blocks: retained_blocks.min(256),
-            }),
+            resolvers: Resolver { source: state_source, log: log.clone() },
+            sync_config: SYNC,
+            prune_config: Some(stored.prune_config()),
             strategy: strategy.clone(),
         },
     );
@@ -560,9 +509,10 @@ where
     let marshal_task = marshal_actor.start(reporters, buffer, resolver);
     probe_mailbox.attach(marshal.clone());
     let stateful = stateful_actor.start();
+    let source = source::serve(context, config.questions, marshal.clone(), log);
     let gossip = gossip::start(context, channels.transactions, config.pool, config.news, blocker, strategy);
 
-    let mut tasks = vec![broadcast, probe, reshare, state, orchestrator, marshal_task, stateful];
+    let mut tasks = vec![broadcast, probe, reshare, state, orchestrator, marshal_task, stateful, source];
     tasks.extend(gossip);
     Running { tasks, marshal }
 }

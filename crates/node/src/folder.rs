@@ -8,7 +8,7 @@ use std::{
 };
 
 use alloy_primitives::Address;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use veracity_validator::{Contact, Identity};
 
 use crate::{Founder, Network, NetworkError};
@@ -48,9 +48,21 @@ mod contacts {
     }
 }
 
+/// How a follower of a folder runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FollowerConfig {
+    /// Where it serves JSON-RPC.
+    pub rpc: SocketAddr,
+    /// JSON-RPC of the nodes that it follows, at least one.
+    pub upstreams: Vec<String>,
+}
+
 pub(crate) const NETWORK: &str = "network.json";
 pub(crate) const CONFIG: &str = "node.json";
 pub(crate) const SHARE: &str = "share.key";
+const FOLLOWER: &str = "follower.json";
+const KEY: &str = "node.key";
 
 /// A node's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,7 +155,8 @@ impl Folder {
         founder: &Founder,
         config: &NodeConfig,
     ) -> Result<(), FolderError> {
-        self.make(network, founder.seed, Some(&founder.share), config)
+        let keys = [(KEY, founder.seed.as_slice()), (SHARE, founder.share.as_slice())];
+        self.make(network, &keys, CONFIG, config)
     }
 
     /// Makes the folder of a node that joins a network.
@@ -151,15 +164,23 @@ impl Folder {
     /// # Errors
     /// [`FolderError::Taken`], [`FolderError::Io`].
     pub fn join(&self, network: &Network, seed: [u8; 32], config: &NodeConfig) -> Result<(), FolderError> {
-        self.make(network, seed, None, &NodeConfig { join: true, ..config.clone() })
+        self.make(network, &[(KEY, seed.as_slice())], CONFIG, &NodeConfig { join: true, ..config.clone() })
+    }
+
+    /// Makes the folder of a node that follows a network. It has no key.
+    ///
+    /// # Errors
+    /// [`FolderError::Taken`], [`FolderError::Io`].
+    pub fn follow(&self, network: &Network, config: &FollowerConfig) -> Result<(), FolderError> {
+        self.make(network, &[], FOLLOWER, config)
     }
 
     fn make(
         &self,
         network: &Network,
-        seed: [u8; 32],
-        share: Option<&[u8]>,
-        config: &NodeConfig,
+        keys: &[(&str, &[u8])],
+        config_file: &str,
+        config: &impl Serialize,
     ) -> Result<(), FolderError> {
         if self.network_file().exists() {
             return Err(FolderError::Taken { path: self.0.clone() });
@@ -175,11 +196,10 @@ impl Folder {
         }
         fs::create_dir_all(&made.0).map_err(at(&made.0))?;
         restrict(&made.0).map_err(at(&made.0))?;
-        made.write("node.key", &alloy_primitives::hex::encode(seed))?;
-        if let Some(share) = share {
-            made.write(SHARE, &alloy_primitives::hex::encode(share))?;
+        for (name, key) in keys {
+            made.write(name, &alloy_primitives::hex::encode(key))?;
         }
-        made.write("node.json", &serde_json::to_string_pretty(config).expect("all keys are strings"))?;
+        made.write(config_file, &serde_json::to_string_pretty(config).expect("all keys are strings"))?;
         made.write(NETWORK, &network.to_json())?;
         fs::rename(&made.0, &self.0).map_err(at(&self.0))
     }
@@ -213,7 +233,25 @@ impl Folder {
     /// # Errors
     /// [`FolderError::Io`], [`FolderError::Config`].
     pub fn config(&self) -> Result<NodeConfig, FolderError> {
-        let path = self.file("node.json");
+        self.read(CONFIG)
+    }
+
+    /// Whether the folder is that of a follower.
+    #[must_use]
+    pub fn is_follower(&self) -> bool {
+        self.file(FOLLOWER).exists()
+    }
+
+    /// How the follower runs.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`], [`FolderError::Config`].
+    pub fn follower_config(&self) -> Result<FollowerConfig, FolderError> {
+        self.read(FOLLOWER)
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<T, FolderError> {
+        let path = self.file(name);
         match fs::read_to_string(&path) {
             Ok(text) => serde_json::from_str(&text).map_err(|source| FolderError::Config { path, source }),
             Err(source) => Err(FolderError::Io { path, source }),
@@ -237,7 +275,7 @@ impl Folder {
     /// # Errors
     /// [`FolderError::Io`], [`FolderError::Key`].
     pub fn identity(&self) -> Result<Identity, FolderError> {
-        let path = self.file("node.key");
+        let path = self.file(KEY);
         let expected = "the 32 bytes of the node's key";
         let bytes = read_secret(&path, expected)?;
         let seed = bytes.try_into().map_err(|_| FolderError::Key { path, expected })?;

@@ -9,14 +9,21 @@ use std::{
 
 use alloy_primitives::{Address, U64};
 use veracity_chain::PoolLimits;
-use veracity_consensus::{Head, Timing};
+use veracity_client::ClientError;
+use veracity_consensus::{Head, Timing, Upstream, Upstreams};
 use veracity_rpc::{
     Chain, ComingCommittee, CommitteeMember, Config as RpcConfig, EpochStatus, Index, IndexError, ServeError,
     Server, Services, serve,
 };
-use veracity_validator::{Contact, EpochView, Member, Options, StartError, Stopped, Validator};
+use veracity_validator::{Contact, EpochView, FollowOptions, Member, Options, StartError, Stopped, Validator};
 
-use crate::{Folder, FolderError, Network, pool::PoolView, record::Record};
+use crate::{
+    Folder, FolderError, Network,
+    follow::Followed,
+    pool::PoolView,
+    record::Record,
+    upstream::{ANSWER_TIMEOUT, RpcUpstream},
+};
 
 /// How a node runs.
 #[derive(Debug, Clone)]
@@ -35,6 +42,17 @@ pub struct NodeOptions {
     pub bootstrap: Vec<Contact>,
     /// Whether peers may have private addresses.
     pub allow_private: bool,
+}
+
+/// How a follower runs.
+#[derive(Debug, Clone)]
+pub struct FollowerOptions {
+    /// Its folder.
+    pub folder: Folder,
+    /// Where and how it serves JSON-RPC.
+    pub rpc: RpcConfig,
+    /// Threads for following.
+    pub threads: NonZeroUsize,
 }
 
 /// Why a node did not start.
@@ -70,6 +88,12 @@ pub enum NodeError {
         /// Why.
         source: std::io::Error,
     },
+    /// A follower has nobody to follow.
+    #[error("follower.json names no upstream: give the JSON-RPC of at least one node of the network")]
+    NoUpstream,
+    /// What it should follow is no URL.
+    #[error(transparent)]
+    Upstream(#[from] ClientError),
     /// The server did not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -203,8 +227,55 @@ impl Node {
         // The share is stored where it is pruned when its epoch is over.
         folder.forget_share()?;
         let index = if config.join { continued(index, &folder, &network, &head)? } else { index };
+        Self::open(network, validator, record, index, &head, rpc).await
+    }
+
+    /// Starts a follower, on the tokio runtime of the caller and threads of its own. Without a state it waits until an
+    /// upstream gives it one to begin with, and then for the next block.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn follow(options: FollowerOptions) -> Result<Self, NodeError> {
+        let FollowerOptions { folder, rpc, threads } = options;
+        let network = folder.network()?;
+        let config = folder.follower_config()?;
+        let upstreams = config.upstreams.iter().map(|url| {
+            let upstream = RpcUpstream::new(url)?;
+            Ok(Arc::new(upstream) as Arc<dyn Upstream>)
+        });
+        let upstreams = upstreams.collect::<Result<Vec<_>, ClientError>>()?;
+        if upstreams.is_empty() {
+            return Err(NodeError::NoUpstream);
+        }
+        let index = Index::open(&folder.index(), network.chain_id())?;
+        let record = Arc::new(Record::new(network.chain_id()));
+        let validator = Validator::follow(FollowOptions {
+            genesis: network.genesis().clone(),
+            epoch_blocks: network.epoch_blocks(),
+            folder: folder.consensus(),
+            upstreams: Upstreams::new(upstreams, ANSWER_TIMEOUT),
+            pool: limits(&network),
+            threads,
+            events: record.clone(),
+        })?;
+        let Some(head) = reached(&validator, 0).await else {
+            return Err(NodeError::Stopped(give_up(validator, &record).await));
+        };
+        let index = continued(index, &folder, &network, &head)?;
+        Self::open(network, validator, record, index, &head, rpc).await
+    }
+
+    /// Serves, once the index has what it had and a block at least.
+    async fn open(
+        network: Network,
+        validator: Validator,
+        record: Arc<Record>,
+        index: Index,
+        head: &Head,
+        rpc: RpcConfig,
+    ) -> Result<Self, NodeError> {
         let indexed = index.height().unwrap_or(0);
-        record.open(index, &network, &head)?;
+        record.open(index, &network, head)?;
         // Blocks that were served before are delivered again, and nobody should miss them meanwhile.
         let Some(_) = reached(&validator, indexed).await else {
             return Err(NodeError::Stopped(give_up(validator, &record).await));
@@ -221,6 +292,7 @@ impl Node {
             tip: Arc::new(move || tip.tip()),
             epoch: Arc::new(move || epochs().map(epoch_status)),
             network_key: Some(network.key().to_vec().into()),
+            follow: Some(Arc::new(Followed(validator.source()))),
         };
         let server = serve(rpc, services).await?;
         Ok(Self { network, validator, chain, server, record })

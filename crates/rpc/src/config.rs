@@ -20,6 +20,8 @@ pub struct Config {
     pub response_bytes_max: u32,
     /// Executions, traces and searches at once; others wait.
     pub executions_max: usize,
+    /// Answers at once to those who follow this node; others wait.
+    pub followers_max: usize,
     /// Gas of a call, an estimate or a traced call.
     pub call_gas_max: u64,
     /// Blocks that one search for logs covers.
@@ -53,6 +55,7 @@ impl Config {
             request_bytes_max: 5 << 20,
             response_bytes_max: 32 << 20,
             executions_max: std::thread::available_parallelism().map_or(1, usize::from),
+            followers_max: 16,
             call_gas_max: 50_000_000,
             log_blocks_max: 100_000,
             logs_max: 10_000,
@@ -76,6 +79,7 @@ impl Config {
             ("request_bytes_max", self.request_bytes_max.into()),
             ("response_bytes_max", self.response_bytes_max.into()),
             ("executions_max", u64::try_from(self.executions_max).unwrap_or(u64::MAX)),
+            ("followers_max", u64::try_from(self.followers_max).unwrap_or(u64::MAX)),
             ("call_gas_max", self.call_gas_max),
             ("log_blocks_max", self.log_blocks_max),
             ("logs_max", u64::try_from(self.logs_max).unwrap_or(u64::MAX)),

@@ -240,6 +240,9 @@ pub enum RpcError {
     /// This node does not know the network's key.
     #[error("the network key is not known to this node: start it with one")]
     NoNetworkKey,
+    /// This node makes and follows no blocks of a network.
+    #[error("this node has no consensus to follow: ask a validator or a follower of the network")]
+    NoConsensus,
     /// Trouble with the disk.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -262,7 +265,10 @@ impl RpcError {
             | Self::Range { .. }
             | Self::NotALogFilter
             | Self::Subscription { .. } => INVALID_PARAMS_CODE,
-            Self::UnknownBlock { .. } | Self::UnknownTransaction { .. } | Self::NoNetworkKey => -32001,
+            Self::UnknownBlock { .. }
+            | Self::UnknownTransaction { .. }
+            | Self::NoNetworkKey
+            | Self::NoConsensus => -32001,
             Self::StateNotKept { .. } | Self::NotKept { .. } => -32002,
             Self::Limit { .. } | Self::Logs { .. } => -32005,
             Self::UnknownFilter | Self::Call(_) | Self::Halted { .. } | Self::Trace(_) | Self::Pool(_) => {

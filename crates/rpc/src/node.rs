@@ -5,7 +5,7 @@ use alloy_primitives::Bytes;
 use tokio::sync::Semaphore;
 use veracity_chain::{BlockContext, State};
 
-use crate::{Chain, Config, EpochStatus, Finalized, RpcError, Submit, filters::Filters};
+use crate::{Chain, Config, EpochStatus, Finalized, Follow, RpcError, Submit, filters::Filters};
 
 /// What the server answers from.
 #[derive(Clone)]
@@ -22,6 +22,8 @@ pub struct Services {
     pub epoch: Arc<dyn Fn() -> Option<EpochStatus> + Send + Sync>,
     /// The key that certificates verify against, if the node knows it.
     pub network_key: Option<Bytes>,
+    /// What answers those who follow the node, if it has consensus.
+    pub follow: Option<Arc<dyn Follow>>,
 }
 
 impl std::fmt::Debug for Services {
@@ -38,18 +40,22 @@ pub(crate) struct Node {
     pub(crate) tip: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) epoch: Arc<dyn Fn() -> Option<EpochStatus> + Send + Sync>,
     pub(crate) network_key: Option<Bytes>,
+    pub(crate) follow: Option<Arc<dyn Follow>>,
     pub(crate) config: Config,
     pub(crate) filters: Filters,
     /// Executions and searches at once.
     pub(crate) executions: Semaphore,
+    /// Answers to followers at once.
+    pub(crate) followers: Semaphore,
 }
 
 impl Node {
     pub(crate) fn new(services: Services, config: Config) -> Self {
-        let Services { chain, pool, peers, tip, epoch, network_key } = services;
+        let Services { chain, pool, peers, tip, epoch, network_key, follow } = services;
         let filters = Filters::new(config.filters_max, config.filter_idle);
         let executions = Semaphore::new(config.executions_max);
-        Self { chain, pool, peers, tip, epoch, network_key, config, filters, executions }
+        let followers = Semaphore::new(config.followers_max);
+        Self { chain, pool, peers, tip, epoch, network_key, follow, config, filters, executions, followers }
     }
 
     /// The height that `block` names, if there is such a block. Blocks are final at once, and what is pending is not a

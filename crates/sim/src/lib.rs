@@ -4,6 +4,7 @@
 
 mod attack;
 mod client;
+mod follow;
 mod network;
 mod scenario;
 mod stake;

@@ -46,12 +46,13 @@ use tokio::sync::watch;
 use veracity_chain::{PoolLimits, genesis_block, genesis_changes};
 use veracity_consensus::{
     Certificate, Channels, Config, EpochStatus, Faults, Finalized, Genesis, Head, NAMESPACE, Observer,
-    PublicKey, Running, Scheme, SharedPool, Timing, message_bytes_max, start,
+    PublicKey, Running, Scheme, SharedPool, Source, Timing, message_bytes_max, start,
 };
 
 use crate::{
     Scenario, attack,
     client::{CHAIN_ID, Workload},
+    follow::{self, Liar},
     stake,
     traffic::{Counted, Counter, Traffic},
 };
@@ -92,7 +93,7 @@ pub fn run(scenario: Scenario, seed: u64, validators: u8) -> Result<Report, Stri
     let simulated = Simulated::new(scenario, validators);
     let validators = simulated.keys.len();
     let world = simulated.world.clone();
-    let done = Done { validators, height_min: scenario.height_min() };
+    let done = Done { validators, height_min: scenario.height_min(), world: world.clone() };
     let plan = PlanBuilder::new(simulated.clone())
         .seed(seed)
         .timeout(Duration::from_secs(1800))
@@ -140,7 +141,7 @@ struct Seen {
 
 /// What the simulator knows and no validator does.
 #[derive(Debug, Clone, Default)]
-struct World(Arc<Mutex<WorldState>>);
+pub(crate) struct World(Arc<Mutex<WorldState>>);
 
 #[derive(Debug, Default)]
 struct WorldState {
@@ -156,9 +157,23 @@ struct WorldState {
     /// Transactions that are not final where they were sent: to whom, and when.
     sent: HashMap<B256, (usize, Duration)>,
     latencies: Vec<Duration>,
+    /// The height of the highest block.
+    heights: watch::Sender<u64>,
+    /// Followers that are not done.
+    following: usize,
 }
 
 impl World {
+    /// The height of the highest block that is final somewhere.
+    pub(crate) fn heights(&self) -> watch::Receiver<u64> {
+        self.lock().heights.subscribe()
+    }
+
+    /// Something is not as it should be.
+    pub(crate) fn fail(&self, failure: String) {
+        self.lock().fail(failure);
+    }
+
     fn lock(&self) -> MutexGuard<'_, WorldState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -205,19 +220,22 @@ impl WorldState {
         if let Some(info) = block.block.epoch_info() {
             self.committees.insert(info.epoch.get(), info.output.players().clone());
         }
+        if is_new {
+            self.heights.send_replace(header.number);
+        }
         if is_new && let Some(before) = self.latest.replace(now) {
             self.pause_max = self.pause_max.max(now.saturating_sub(before));
         }
     }
 }
 
-/// Reports what one validator sees.
+/// Reports what one validator or follower sees.
 #[derive(Clone)]
-struct Watch {
+pub(crate) struct Watch {
     validator: usize,
     key: PublicKey,
     clock: Arc<deterministic::Context>,
-    world: World,
+    pub(crate) world: World,
     epochs: watch::Receiver<Option<EpochStatus>>,
     /// Who proposes blocks that must not become final.
     liar: Option<PublicKey>,
@@ -410,16 +428,12 @@ impl EngineDefinition for Simulated {
         let mut channels = channels.into_iter().enumerate().map(count);
         let channels = Channels::new(|_| channels.next().expect("all channels were registered"));
         let (heads, head) = watch::channel(None);
-        let limits = PoolLimits {
-            chain_id: CHAIN_ID,
-            transactions_max: 10_000,
-            per_sender_max: 1_000,
-            transaction_bytes_max: 1 << 17,
-            gas_max: 100_000_000,
-            fee_min: 1,
-        };
-        let (pool, news) = SharedPool::new(limits, head.clone());
+        let (pool, news) = SharedPool::new(pool_limits(), head.clone());
         let (epochs, epoch) = watch::channel(None);
+        let (source, questions) = Source::new();
+        if index == 0 && self.scenario == Scenario::Followed {
+            self.followers(&context, &source);
+        }
         let observer = Watch {
             validator: index,
             epochs: epoch,
@@ -451,6 +465,7 @@ impl EngineDefinition for Simulated {
             news,
             heads,
             epochs,
+            questions,
             timing: Timing::default(),
             sync: delayed,
             faults: self.faults(public_key),
@@ -470,6 +485,42 @@ impl EngineDefinition for Simulated {
             let ended = Handle::select(tasks).await;
             tracing::debug!(?ended, "a validator ended");
         })
+    }
+}
+
+impl Simulated {
+    /// Starts a follower for each way in which one of its upstreams may lie.
+    fn followers(&self, context: &deterministic::Context, source: &Source) {
+        for (number, liar) in Liar::ALL.into_iter().enumerate() {
+            let context = context.child("follower").with_attribute("liar", number);
+            let watch = Watch {
+                validator: self.keys.len() + number,
+                key: self.keys[0].clone(),
+                clock: Arc::new(context.child("clock")),
+                world: self.world.clone(),
+                epochs: watch::channel(None).1,
+                liar: None,
+                monitor: follow::nobody(),
+            };
+            self.world.lock().following += 1;
+            let (genesis, source, world) = (self.genesis.clone(), source.clone(), self.world.clone());
+            context.spawn(move |context| async move {
+                follow::run(context, follow::Follower { liar, genesis, source, watch }).await;
+                world.lock().following -= 1;
+            });
+        }
+    }
+}
+
+/// What the pools of validators accept.
+pub(crate) fn pool_limits() -> PoolLimits {
+    PoolLimits {
+        chain_id: CHAIN_ID,
+        transactions_max: 10_000,
+        per_sender_max: 1_000,
+        transaction_bytes_max: 1 << 17,
+        gas_max: 100_000_000,
+        fee_min: 1,
     }
 }
 
@@ -520,6 +571,7 @@ fn since_epoch(clock: &deterministic::Context) -> Duration {
 struct Done {
     validators: usize,
     height_min: u64,
+    world: World,
 }
 
 type Verdict<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
@@ -541,7 +593,9 @@ impl ExitCondition<PublicKey, Validator> for Done {
     ) -> Verdict<'a, bool> {
         let all = states.len() == self.validators;
         let mut honest = states.iter().filter(|state| state.stays);
-        let is_done = all && honest.all(|state| state.has_all() && state.height() >= self.height_min);
+        let is_done = all
+            && self.world.lock().following == 0
+            && honest.all(|state| state.has_all() && state.height() >= self.height_min);
         Box::pin(async move { Ok(is_done) })
     }
 }

@@ -53,6 +53,8 @@ pub enum Scenario {
     Clock,
     /// One validator proposes blocks that name another state log than they lead to.
     Target,
+    /// Followers join and are away for a while, and one of the two upstreams of each lies, each in another way.
+    Followed,
 }
 
 const CALM: Link = Link {
@@ -84,7 +86,7 @@ fn last_linked(keys: &[PublicKey], first: usize, link: &Link) -> Schedule<Public
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Calm,
         Self::Slow,
         Self::Lossy,
@@ -101,6 +103,7 @@ impl Scenario {
         Self::Equivocates,
         Self::Clock,
         Self::Target,
+        Self::Followed,
     ];
 
     /// Transactions by each client.
@@ -172,7 +175,8 @@ impl Scenario {
             | Self::Replays
             | Self::Equivocates
             | Self::Clock
-            | Self::Target => plan.link(CALM),
+            | Self::Target
+            | Self::Followed => plan.link(CALM),
             Self::Slow => plan.link(SLOW),
             Self::Lossy => plan.link(LOSSY),
             Self::Crashes => {

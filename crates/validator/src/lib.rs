@@ -1,4 +1,4 @@
-//! A validator on the network, threads and disks of the operating system.
+//! A validator, or a follower, on the network, threads and disks of the operating system.
 //!
 //! The consensus library is compiled for this runtime here and nowhere else: nothing in this crate is generic, so that
 //! work on other crates does not compile it again.
@@ -11,4 +11,4 @@ mod validator;
 pub use contact::{Contact, ContactError};
 pub use epoch::{EpochView, Member};
 pub use keys::{Dealt, FirstEpoch, Identity, KeyError, deal};
-pub use validator::{Events, Options, StartError, Stopped, Validator};
+pub use validator::{Events, FollowOptions, Options, StartError, Stopped, Validator};

@@ -1,6 +1,7 @@
 //! Starting and stopping a validator.
 
 use std::{
+    future::Future,
     net::SocketAddr,
     num::{NonZeroU64, NonZeroUsize},
     path::PathBuf,
@@ -13,9 +14,10 @@ use std::{
     time::Duration,
 };
 
+use alloy_consensus::{TxEnvelope, transaction::Recovered};
 use alloy_primitives::{Address, B256};
 use commonware_consensus::types::Round;
-use commonware_cryptography::{ChaCha20Poly1305, ed25519::PrivateKey};
+use commonware_cryptography::{ChaCha20Poly1305, bls12381::primitives::group::Share, ed25519::PrivateKey};
 use commonware_glue::dkg::network::AddressableManager;
 use commonware_p2p::authenticated::lookup;
 use commonware_runtime::{
@@ -27,11 +29,11 @@ use commonware_stream::{
     sake::{self, Sake},
 };
 use commonware_utils::NZUsize;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use veracity_chain::PoolLimits;
 use veracity_consensus::{
-    Certificate, Channels, Config, EpochStatus, Faults, Finalized, Genesis, Head, Observer, SharedPool,
-    Timing, message_bytes_max, start,
+    Certificate, Channels, Config, EpochStatus, Faults, Finalized, FollowConfig, Genesis, Head, Observer,
+    Questions, SharedPool, Source, Timing, Upstreams, follow, message_bytes_max, start,
 };
 
 use crate::{Contact, EpochView, FirstEpoch, Identity, KeyError, contact::directory};
@@ -138,6 +140,35 @@ impl std::fmt::Debug for Options {
     }
 }
 
+/// What a follower is and where.
+#[derive(Clone)]
+pub struct FollowOptions {
+    /// What the chain begins with.
+    pub genesis: Arc<Genesis>,
+    /// Blocks per epoch; the same on all nodes.
+    pub epoch_blocks: NonZeroU64,
+    /// Where it stores everything.
+    pub folder: PathBuf,
+    /// Whom it follows.
+    pub upstreams: Upstreams,
+    /// What its pool accepts.
+    pub pool: PoolLimits,
+    /// Threads for the network and for computing.
+    pub threads: NonZeroUsize,
+    /// Told of what happens.
+    pub events: Arc<dyn Events>,
+}
+
+impl std::fmt::Debug for FollowOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { folder, upstreams, .. } = self;
+        f.debug_struct("FollowOptions")
+            .field("folder", folder)
+            .field("upstreams", upstreams)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why a validator did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -165,16 +196,82 @@ pub enum Stopped {
     Panic(String),
 }
 
-/// A running validator.
+/// A running validator, or a follower.
 #[derive(Debug)]
 pub struct Validator {
     pool: SharedPool,
     heads: watch::Receiver<Option<Head>>,
     epochs: watch::Receiver<Option<EpochStatus>>,
+    source: Source,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Stopped>>,
     ended: watch::Receiver<bool>,
     peers: Arc<AtomicU64>,
+}
+
+/// What the running node and those who hold it share.
+struct Parts {
+    pool: SharedPool,
+    news: mpsc::UnboundedReceiver<Recovered<TxEnvelope>>,
+    heads: watch::Sender<Option<Head>>,
+    epochs: watch::Sender<Option<EpochStatus>>,
+    questions: Questions,
+    observer: Forward,
+    peers: Arc<AtomicU64>,
+}
+
+/// Where a node runs.
+struct Place {
+    name: &'static str,
+    folder: PathBuf,
+    threads: NonZeroUsize,
+    pool: PoolLimits,
+    events: Arc<dyn Events>,
+}
+
+/// Runs a node on threads of its own, until it is asked to stop or one of its tasks ends.
+fn launch<F, B>(place: Place, begin: B) -> Result<Validator, StartError>
+where
+    B: FnOnce(runtime::Context, Parts) -> F + Send + 'static,
+    F: Future<Output = (runtime::Context, Vec<Handle<()>>)> + Send,
+{
+    let Place { name, folder, threads, pool, events } = place;
+    let (heads, head) = watch::channel(None);
+    let (epochs, epoch) = watch::channel(None);
+    let (pool, news) = SharedPool::new(pool, head.clone());
+    let (source, questions) = Source::new();
+    let (stop, mut asked) = oneshot::channel();
+    let (ending, ended) = watch::channel(false);
+    let peers = Arc::new(AtomicU64::new(0));
+    let observer = Forward::new(events).map_err(StartError::Thread)?;
+    let parts = Parts { pool: pool.clone(), news, heads, epochs, questions, observer, peers: peers.clone() };
+    let run = move || {
+        // Whoever waits is told even if this panics.
+        let _ending = Ending(ending);
+        let config = runtime::Config::new()
+            .with_worker_threads(threads.get())
+            .with_thread_stack_size(STACK_BYTES)
+            .with_tcp_nodelay(Some(true))
+            .with_storage_directory(&folder);
+        runtime::Runner::new(config).start(|context| async move {
+            let (_context, tasks) = tokio::select! {
+                begun = Box::pin(begin(context, parts)) => begun,
+                // It waits for the network, or for somebody to follow.
+                _ = &mut asked => return Stopped::Asked,
+            };
+            tokio::select! {
+                _ = asked => Stopped::Asked,
+                _ = Handle::select(tasks) => Stopped::Ended,
+            }
+        })
+    };
+    let thread = std::thread::Builder::new()
+        .name(name.into())
+        .stack_size(STACK_BYTES)
+        .spawn(run)
+        .map_err(StartError::Thread)?;
+    let (stop, thread) = (Some(stop), Some(thread));
+    Ok(Validator { pool, heads: head, epochs: epoch, source, stop, thread, ended, peers })
 }
 
 impl Validator {
@@ -185,66 +282,29 @@ impl Validator {
     pub fn start(options: Options) -> Result<Self, StartError> {
         let share =
             options.share.as_ref().map(|share| options.epoch.share(&options.identity, share)).transpose()?;
-        let (heads, head) = watch::channel(None);
-        let (epochs, epoch) = watch::channel(None);
-        let (pool, news) = SharedPool::new(options.pool, head.clone());
-        let (stop, asked) = oneshot::channel();
-        let (ending, ended) = watch::channel(false);
-        let shared = pool.clone();
-        let peers = Arc::new(AtomicU64::new(0));
-        let counted = peers.clone();
-        let observer = Forward::new(options.events.clone()).map_err(StartError::Thread)?;
-        let run = move || {
-            // Whoever waits is told even if this panics.
-            let _ending = Ending(ending);
-            let config = runtime::Config::new()
-                .with_worker_threads(options.threads.get())
-                .with_thread_stack_size(STACK_BYTES)
-                .with_tcp_nodelay(Some(true))
-                .with_storage_directory(&options.folder);
-            runtime::Runner::new(config).start(|context| async move {
-                let (mut network, oracle) =
-                    lookup::Network::new(context.child("network"), peer_config(&options));
-                type Numbered = Channels<(), ()>;
-                let channels = Channels::new(|number| network.register(number, Numbered::quota(number)));
-                let network = network.start();
-                let config = Config {
-                    genesis: options.genesis,
-                    epoch_blocks: options.epoch_blocks,
-                    signer: options.identity.signer().clone(),
-                    share,
-                    partition: "validator".to_owned(),
-                    strategy: context.strategy(options.threads),
-                    manager: AddressableManager::new(oracle.clone()),
-                    bootstrap: directory(&options.bootstrap),
-                    blocker: oracle,
-                    observer,
-                    beneficiary: options.beneficiary,
-                    pool: shared,
-                    news,
-                    heads,
-                    epochs,
-                    timing: options.timing,
-                    sync: options.sync,
-                    faults: Faults::default(),
-                };
-                let counting = context.child("peers").spawn(move |context| count_peers(context, counted));
-                let running = Box::pin(start(&context, config, channels)).await;
-                let mut tasks = running.tasks;
-                tasks.extend([network, counting]);
-                tokio::select! {
-                    _ = asked => Stopped::Asked,
-                    _ = Handle::select(tasks) => Stopped::Ended,
-                }
-            })
+        let place = Place {
+            name: "validator",
+            folder: options.folder.clone(),
+            threads: options.threads,
+            pool: options.pool,
+            events: options.events.clone(),
         };
-        let thread = std::thread::Builder::new()
-            .name("validator".into())
-            .stack_size(STACK_BYTES)
-            .spawn(run)
-            .map_err(StartError::Thread)?;
-        let (stop, thread) = (Some(stop), Some(thread));
-        Ok(Self { pool, heads: head, epochs: epoch, stop, thread, ended, peers })
+        launch(place, move |context, parts| validate(context, options, share, parts))
+    }
+
+    /// Starts a follower on threads of its own: it does what a validator does but take part.
+    ///
+    /// # Errors
+    /// [`StartError::Thread`].
+    pub fn follow(options: FollowOptions) -> Result<Self, StartError> {
+        let place = Place {
+            name: "follower",
+            folder: options.folder.clone(),
+            threads: options.threads,
+            pool: options.pool,
+            events: options.events.clone(),
+        };
+        launch(place, move |context, parts| following(context, options, parts))
     }
 
     /// Transactions that wait for a block.
@@ -265,7 +325,13 @@ impl Validator {
         move || epochs.borrow().as_ref().map(EpochView::from)
     }
 
-    /// How many peers it is connected to, some seconds ago at most.
+    /// What answers those who follow this node.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.source.clone()
+    }
+
+    /// How many peers it is connected to, or upstreams that answer it, some seconds ago at most.
     #[must_use]
     pub fn peers(&self) -> Arc<AtomicU64> {
         self.peers.clone()
@@ -292,6 +358,78 @@ impl Validator {
             Stopped::Panic(text.unwrap_or_else(|| "a part of the validator panicked".to_owned()))
         })
     }
+}
+
+async fn validate(
+    context: runtime::Context,
+    options: Options,
+    share: Option<Share>,
+    parts: Parts,
+) -> (runtime::Context, Vec<Handle<()>>) {
+    let (mut network, oracle) = lookup::Network::new(context.child("network"), peer_config(&options));
+    type Numbered = Channels<(), ()>;
+    let channels = Channels::new(|number| network.register(number, Numbered::quota(number)));
+    let network = network.start();
+    let Parts { pool, news, heads, epochs, questions, observer, peers } = parts;
+    let config = Config {
+        genesis: options.genesis,
+        epoch_blocks: options.epoch_blocks,
+        signer: options.identity.signer().clone(),
+        share,
+        partition: "validator".to_owned(),
+        strategy: context.strategy(options.threads),
+        manager: AddressableManager::new(oracle.clone()),
+        bootstrap: directory(&options.bootstrap),
+        blocker: oracle,
+        observer,
+        beneficiary: options.beneficiary,
+        pool,
+        news,
+        heads,
+        epochs,
+        questions,
+        timing: options.timing,
+        sync: options.sync,
+        faults: Faults::default(),
+    };
+    let counting = context.child("peers").spawn(move |context| count_peers(context, peers));
+    let running = Box::pin(start(&context, config, channels)).await;
+    let mut tasks = running.tasks;
+    tasks.extend([network, counting]);
+    (context, tasks)
+}
+
+async fn following(
+    context: runtime::Context,
+    options: FollowOptions,
+    parts: Parts,
+) -> (runtime::Context, Vec<Handle<()>>) {
+    // It takes part in no epoch, so it tells of none.
+    let Parts { pool, news, heads, epochs: _, questions, observer, peers } = parts;
+    let upstreams = options.upstreams.clone();
+    let counting = context.child("peers").spawn(move |context| async move {
+        loop {
+            let count = u64::try_from(upstreams.answering()).unwrap_or(u64::MAX);
+            peers.store(count, Ordering::Relaxed);
+            context.sleep(PEERS_COUNTED).await;
+        }
+    });
+    let config = FollowConfig {
+        genesis: options.genesis,
+        epoch_blocks: options.epoch_blocks,
+        partition: "follower".to_owned(),
+        strategy: context.strategy(options.threads),
+        upstreams: options.upstreams,
+        observer,
+        pool,
+        news,
+        heads,
+        questions,
+    };
+    let running = Box::pin(follow(&context, config)).await;
+    let mut tasks = running.tasks;
+    tasks.push(counting);
+    (context, tasks)
 }
 
 /// Counts connected peers again and again. The library tells of them by a metric only, one line for each peer.

@@ -7,6 +7,7 @@ mod demo;
 mod disk;
 #[path = "../../../store/tests/it/fixture.rs"]
 mod fixture;
+mod following;
 mod founding;
 mod home;
 #[cfg(unix)]

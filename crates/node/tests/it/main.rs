@@ -1,6 +1,7 @@
 //! Nodes on real disks and sockets.
 
 mod damage;
+mod following;
 mod plan;
 mod refusals;
 mod support;

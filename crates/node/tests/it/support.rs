@@ -16,7 +16,10 @@ use alloy_sol_types::SolCall as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use veracity_chain::{Parameter, Role, STAKE};
-use veracity_node::{Created, DevAccount, DevPlan, Folder, Node, NodeConfig, NodeError, NodeOptions};
+use veracity_node::{
+    Created, DevAccount, DevPlan, Folder, FollowerConfig, FollowerOptions, Node, NodeConfig, NodeError,
+    NodeOptions,
+};
 use veracity_validator::{Contact, Identity};
 
 alloy_sol_types::sol! {
@@ -77,13 +80,19 @@ impl Net {
     /// How a node starts, or why it does not.
     pub(crate) async fn try_start(&self, node: usize) -> Result<Node, NodeError> {
         let folder = Folder::new(&self.at(node));
+        let threads = NonZeroUsize::new(2).expect("not zero");
+        let rpc = veracity_rpc::Config::new((Ipv4Addr::LOCALHOST, 0).into());
+        if folder.is_follower() {
+            let started = Node::follow(FollowerOptions { folder, rpc, threads });
+            return tokio::time::timeout(TIMEOUT, started).await.expect("it starts in time, or not");
+        }
         let config = folder.config().expect("it was made");
         let options = NodeOptions {
             folder,
             listen: config.listen,
-            rpc: veracity_rpc::Config::new((Ipv4Addr::LOCALHOST, 0).into()),
+            rpc,
             beneficiary: config.beneficiary,
-            threads: NonZeroUsize::new(2).expect("not zero"),
+            threads,
             bootstrap: vec![],
             allow_private: true,
         };
@@ -155,6 +164,21 @@ impl Net {
         };
         let hash = self.submit(0, &operator, registration).await;
         assert_eq!(self.receipt(0, hash).await["status"], "0x1");
+        node
+    }
+
+    /// Makes the folder of a node that follows these, which run.
+    pub(crate) fn follow(&mut self, upstreams: &[usize]) -> usize {
+        let node = self.nodes.len();
+        let url =
+            |node: &usize| format!("http://{}", self.nodes[*node].as_ref().expect("it runs").rpc_address());
+        let config = FollowerConfig {
+            rpc: (Ipv4Addr::LOCALHOST, 0).into(),
+            upstreams: upstreams.iter().map(url).collect(),
+        };
+        let folder = Folder::new(&self.folder.path().join(node.to_string()));
+        folder.follow(&self.created.network, &config).expect("the folder is empty");
+        self.nodes.push(None);
         node
     }
 

@@ -92,6 +92,7 @@ async fn main() -> Result<()> {
         epoch: Arc::new(|| None),
         tip: Arc::new(|| 0),
         network_key: None,
+        follow: None,
     };
     let server = serve(Config::new(SocketAddr::new(arguments.host, arguments.port)), services).await?;
     println!("Chain id {chain_id}\n\nAccounts, with 10000 ether each:");

@@ -4,6 +4,7 @@ mod blocks;
 mod calls;
 mod debug;
 mod fees;
+mod following;
 mod misc;
 mod queries;
 mod state;
@@ -111,6 +112,7 @@ pub(crate) fn module(node: Arc<Node>) -> RpcModule<Arc<Node>> {
     calls::register(&mut table);
     debug::register(&mut table);
     fees::register(&mut table);
+    following::register(&mut table);
     misc::register(&mut table);
     queries::register(&mut table);
     state::register(&mut table);
@@ -180,8 +182,12 @@ pub const METHODS: &[&str] = &[
     "txpool_inspect",
     "txpool_status",
     "veracity_epoch",
+    "veracity_getConsensusBlock",
     "veracity_getFinalization",
+    "veracity_getFinalizedBlock",
+    "veracity_getStateRange",
     "veracity_getTransactionInclusion",
+    "veracity_latestFinalization",
     "veracity_networkKey",
     "web3_clientVersion",
     "web3_sha3",

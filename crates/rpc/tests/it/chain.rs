@@ -130,6 +130,7 @@ async fn a_fault_of_ours_ends_one_request() {
         epoch: Arc::new(|| None),
         tip: Arc::new(|| 0),
         network_key: None,
+        follow: None,
     };
     let server = serve(Config::new("127.0.0.1:0".parse().unwrap()), services).await.unwrap();
     let url = format!("http://{}", server.address());
@@ -202,6 +203,7 @@ async fn a_node_that_is_behind_says_so() {
             epoch: Arc::new(|| None),
             tip: Arc::new(move || tip),
             network_key: None,
+            follow: None,
         };
         let server = serve(Config::new("127.0.0.1:0".parse().unwrap()), services).await.unwrap();
         let url = format!("http://{}", server.address());

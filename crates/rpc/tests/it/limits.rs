@@ -158,6 +158,7 @@ async fn a_server_that_cannot_start_says_why() {
         epoch: std::sync::Arc::new(|| None),
         tip: std::sync::Arc::new(|| 0),
         network_key: None,
+        follow: None,
     };
     let taken = Config::new(node.server.address());
     let error = serve(taken, services()).await.unwrap_err();

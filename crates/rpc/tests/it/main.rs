@@ -2,6 +2,7 @@
 
 mod calls;
 mod chain;
+mod following;
 mod hostile;
 mod index;
 mod limits;

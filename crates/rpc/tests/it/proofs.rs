@@ -158,6 +158,7 @@ async fn a_node_without_the_network_key_says_so() {
         epoch: Arc::new(|| None),
         tip: Arc::new(|| 0),
         network_key: None,
+        follow: None,
     };
     let config = veracity_rpc::Config::new("127.0.0.1:0".parse().unwrap());
     let server = veracity_rpc::serve(config, services).await.unwrap();

@@ -135,6 +135,7 @@ impl Node {
             epoch: Arc::new(|| None),
             tip: Arc::new(|| 0),
             network_key: Some(Bytes::from_static(&[7; 96])),
+            follow: None,
         };
         let server = serve(config, services).await.unwrap();
         let http = HttpClientBuilder::default().build(format!("http://{}", server.address())).unwrap();

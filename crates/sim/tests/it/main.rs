@@ -89,6 +89,18 @@ fn validators_change() {
     }
 }
 
+/// A follower with an upstream that forges certificates, is of another network, gives other blocks or other heights,
+/// changes or cuts the state, is stale, floods, babbles, hangs or is not there, and with one that is honest: it drops
+/// those that lie, has the blocks of the network and no other (`run` fails otherwise), and goes on where it was after it
+/// was away.
+#[test]
+fn followers_are_not_deceived() {
+    for seed in 0..SEEDS {
+        let report = run(Scenario::Followed, seed, 4).unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(report.height > 50, "{report:?}");
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_history() {
     for scenario in [Scenario::Calm, Scenario::Crashes] {

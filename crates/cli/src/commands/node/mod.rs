@@ -1,6 +1,7 @@
-//! `veracity node`: validators of a network.
+//! `veracity node`: validators and followers of a network.
 
 mod bond;
+mod follower;
 mod init;
 mod leave;
 mod start;
@@ -14,6 +15,7 @@ Examples:
   veracity node init --folder v --network net.json --listen 203.0.113.7:30303
   veracity node bond --folder v --operator-key operator.key
   veracity node start --folder v
+  veracity node init --role follower --folder f --network net.json --upstream http://203.0.113.1:8545
   veracity node leave --folder v --operator-key operator.key";
 
 /// Run a validator of a network: make it, bond it, start it, leave.

@@ -4,6 +4,7 @@ use clap::Args;
 use serde::Serialize;
 use veracity_node::{Contact, Folder, Node, NodeOptions};
 
+use super::follower;
 use crate::{chain, error::Failure, output::Output, server};
 
 const EXAMPLES: &str = "\
@@ -46,6 +47,9 @@ struct Banner {
 /// Runs `veracity node start`.
 pub(super) fn execute(args: &StartArgs, out: Output) -> Result<(), Failure> {
     let folder = Folder::new(&args.folder);
+    if folder.is_follower() {
+        return follower::start(&args.folder, args.rpc, args.threads, out);
+    }
     let config = folder.config().map_err(|e| chain::folder_failure(&e))?;
     let identity = folder.identity().map_err(|e| chain::folder_failure(&e))?;
     let options = NodeOptions {
