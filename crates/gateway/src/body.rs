@@ -81,10 +81,38 @@ impl Pieces {
 }
 
 /// A body in memory with its share of the budget.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Buffered {
     pub(crate) bytes: Vec<u8>,
-    _share: Option<OwnedSemaphorePermit>,
+    share: Option<OwnedSemaphorePermit>,
+}
+
+impl Buffered {
+    /// Takes another piece, unless that exceeds the budget of `what`.
+    pub(crate) fn push(
+        &mut self,
+        piece: &[u8],
+        budget: &Arc<Semaphore>,
+        what: &'static str,
+    ) -> Result<(), ApiError> {
+        let found = self.bytes.len().saturating_add(piece.len()) as u64;
+        let held = self.share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) as u64;
+        let more = u32::try_from(found.div_ceil(BUDGET_UNIT_BYTES).saturating_sub(held)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(budget).try_acquire_many_owned(more);
+        let permit = permit.map_err(|_| ApiError::Overloaded { what })?;
+        match &mut self.share {
+            Some(share) => share.merge(permit),
+            none => *none = Some(permit),
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(())
+    }
+}
+
+impl AsRef<[u8]> for Buffered {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// How bodies are read.
@@ -105,20 +133,9 @@ pub(crate) async fn buffer(
     check_headers(headers, limits.bytes_max)?;
     let (bytes_max, idle_timeout) = (limits.bytes_max, limits.idle_timeout);
     let mut pieces = Pieces::new(body, bytes_max, idle_timeout);
-    let mut buffered = Buffered { bytes: Vec::new(), _share: None };
-    let mut shared = 0u64;
+    let mut buffered = Buffered::default();
     while let Some(piece) = pieces.next().await? {
-        let needed = pieces.found.div_ceil(BUDGET_UNIT_BYTES);
-        let more = u32::try_from(needed - shared).unwrap_or(u32::MAX);
-        let Ok(permit) = Arc::clone(&limits.budget).try_acquire_many_owned(more) else {
-            return Err(ApiError::Overloaded { what: "large requests" });
-        };
-        shared = needed;
-        match &mut buffered._share {
-            Some(share) => share.merge(permit),
-            none => *none = Some(permit),
-        }
-        buffered.bytes.extend_from_slice(&piece);
+        buffered.push(&piece, &limits.budget, "large requests")?;
     }
     Ok(buffered)
 }

@@ -13,6 +13,8 @@ pub struct Config {
     pub limits: Limits,
     /// Whether receipts commit to the checkpoints of the run.
     pub trace: bool,
+    /// Whether the models of the store are run here. Where they are not, requests about models are forwarded, or refused.
+    pub runs: bool,
     /// Whether models may be uploaded, renamed and removed over HTTP. There is no authentication: beyond loopback this
     /// should be false.
     pub writable: bool,
@@ -48,6 +50,7 @@ impl Default for Config {
             engine: Options::default(),
             limits: Limits::default(),
             trace: true,
+            runs: true,
             writable: true,
             body_bytes_max: 256 << 20,
             upload_bytes_max: 1 << 30,

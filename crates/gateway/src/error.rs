@@ -6,7 +6,7 @@ use veracity_receipt::DecodeError;
 use veracity_store::{NameError, PutError, ReceiptLogError, SequenceError, StoreError};
 use veracity_worker::{LoadError, Refusal, RequestError};
 
-use crate::{ConfigFault, refusal};
+use crate::{ConfigFault, DirectoryError, refusal};
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,16 @@ pub(crate) enum ApiError {
     RunTimeout { timeout: std::time::Duration },
     #[error("a web page of another site may not change anything here")]
     CrossSite,
+    #[error("this node runs no models and forwards no requests; ask a gateway or a worker of the network")]
+    NotAWorker,
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error("no worker that can be reached serves model '{name}' now; try again in {RETRY_AFTER_S} s")]
+    NoWorker { name: String },
+    #[error("no worker answered for model '{name}': {faults}")]
+    WorkersFailed { name: String, faults: String },
+    #[error("{text}")]
+    WorkerRefused { refusal: Refusal, text: String },
     #[error("models cannot be changed over HTTP here; use the command line on the server")]
     ReadOnly,
     #[error("model '{name}' is {found}, the request asks for version '{version}'")]
@@ -103,6 +113,11 @@ impl ApiError {
             Self::Overloaded { .. } => refusal::OVERLOADED,
             Self::RunTimeout { .. } => refusal::RUN_TIMEOUT,
             Self::CrossSite => refusal::CROSS_SITE,
+            Self::NotAWorker => refusal::NOT_A_WORKER,
+            Self::Directory(_) => refusal::REGISTRY_UNAVAILABLE,
+            Self::NoWorker { .. } => refusal::NO_WORKER,
+            Self::WorkersFailed { .. } => refusal::WORKERS_FAILED,
+            Self::WorkerRefused { refusal, .. } => *refusal,
             Self::ReadOnly => refusal::READ_ONLY,
             Self::VersionNotFound { .. } => refusal::VERSION_NOT_FOUND,
             Self::Name(_) => refusal::INVALID_MODEL_NAME,

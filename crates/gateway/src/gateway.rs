@@ -13,7 +13,7 @@ use std::{
 use axum::Router;
 use tokio::{net::TcpListener, sync::Semaphore};
 use veracity_graph::ModelId;
-use veracity_receipt::{ExecutorId, ExecutorKey};
+use veracity_receipt::{ExecutorId, ExecutorKey, NetworkKey};
 use veracity_store::{EvidenceLog, ReceiptLog, ReceiptLogError, SequenceLog, Store};
 use veracity_worker::Worker;
 
@@ -23,6 +23,7 @@ use crate::{
     cache::ModelCache,
     error::ApiError,
     evidence::Evidences,
+    forward::{Directory, ForwardConfig, Forwarder, Network},
     metrics::{Metrics, Sampled},
     routes, server,
 };
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     /// Set when no more requests should come.
     pub(crate) stopping: AtomicBool,
     /// Set once at most.
+    pub(crate) network: OnceLock<Network>,
+    /// Set once at most.
     use_hook: OnceLock<UseHook>,
 }
 
@@ -100,6 +103,7 @@ impl Gateway {
                 budget: Arc::new(Semaphore::new(budget_units(&config))),
             },
             stopping: AtomicBool::new(false),
+            network: OnceLock::new(),
             use_hook: OnceLock::new(),
             store,
             config,
@@ -139,6 +143,27 @@ impl Gateway {
     /// Gives receipts with evidence from this log from now on. The first call counts.
     pub fn serve_evidence(&self, evidence: Arc<EvidenceLog>) {
         self.shared.evidence.open(evidence);
+    }
+
+    /// Takes part in a network from now on: names mean what its registry says where the store has no such name, and with a
+    /// [`ForwardConfig`] requests for models that are not run here go to its workers. Evidence from workers is believed if
+    /// it holds under `key`. The first call counts.
+    ///
+    /// # Errors
+    /// [`StartError::Config`].
+    pub fn join(
+        &self,
+        directory: Arc<dyn Directory>,
+        key: NetworkKey,
+        forward: Option<ForwardConfig>,
+    ) -> Result<(), StartError> {
+        let faults = forward.map(|config| config.faults()).unwrap_or_default();
+        if !faults.is_empty() {
+            return Err(StartError::Config(faults));
+        }
+        let network = Network::new(directory, self.executor(), key, forward);
+        let _first_stays = self.shared.network.set(network);
+        Ok(())
     }
 
     /// Serves connections until `shutdown` completes; then lets requests in progress end, for at most
@@ -203,6 +228,11 @@ impl Shared {
         self.use_hook.get().map(|hook| (hook.0)(id))
     }
 
+    /// What forwards requests, if anything does.
+    pub(crate) fn forwarder(&self) -> Option<&Forwarder> {
+        self.network.get()?.forwarder.as_ref()
+    }
+
     fn bodies_units(&self) -> usize {
         budget_units(&self.config).saturating_sub(self.bodies.budget.available_permits())
     }
@@ -210,7 +240,10 @@ impl Shared {
     pub(crate) fn sample(&self) -> Result<Sampled, ApiError> {
         let entries = self.store.list()?;
         let (loaded_models, loaded_bytes) = self.models.usage();
+        let (workers, workers_aside) = self.forwarder().map_or((0, 0), Forwarder::counts);
         Ok(Sampled {
+            workers: workers as u64,
+            workers_aside: workers_aside as u64,
             models: entries.len() as u64,
             stored_bytes: entries.iter().map(veracity_store::Entry::size_bytes).sum(),
             loaded_models: loaded_models as u64,

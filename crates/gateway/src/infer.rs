@@ -6,11 +6,12 @@ use std::{
 };
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
+use veracity_graph::ModelId;
 use veracity_receipt::{Receipt, Request};
 use veracity_worker::{Inference, ResponseBytes, protocol::PROTOCOL};
 
@@ -18,9 +19,10 @@ use crate::{
     base64,
     body::{Buffered, buffer, check_headers},
     error::ApiError,
+    forward::{Asked, Passed},
     gateway::{Shared, blocking},
+    locate::{Place, here, is_forwarded, locate},
     routes::ModelPath,
-    v2::resolve,
 };
 
 const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -37,6 +39,14 @@ pub(crate) async fn infer(
     check_headers(&headers, shared.bodies.bytes_max)?;
     // A slot is taken only once the body is here, so that slow senders hold none.
     let body = buffer(&headers, body, &shared.bodies).await?;
+    let path = match elsewhere(&shared, path, &headers).await? {
+        Located::Here(path) => path,
+        Located::Elsewhere(path, id) => {
+            let passed = forward(&shared, path, id, body, json_length).await?;
+            let Passed { json_length, body, receipt } = passed;
+            return Ok(answer(json_length, Bytes::from_owner(body), &receipt, inline));
+        }
+    };
     let overloaded = |_| ApiError::Overloaded { what: "other requests" };
     let admitted = Arc::clone(&shared.admission).try_acquire_owned().map_err(overloaded)?;
     let timeout = shared.config.run_timeout;
@@ -55,19 +65,63 @@ pub(crate) async fn infer(
     };
     let done = tokio::time::timeout(timeout, job).await;
     let (response, receipt) = done.map_err(|_| ApiError::RunTimeout { timeout })??;
-    let mut answer = response.body.into_response();
+    Ok(answer(response.json_length, response.body.into(), &receipt, inline))
+}
+
+/// The bytes of an answer, and what HTTP says about them.
+fn answer(json_length: Option<u64>, body: Bytes, receipt: &Receipt, inline: bool) -> Response {
+    let mut answer = body.into_response();
     let headers = answer.headers_mut();
-    let content_type =
-        if response.json_length.is_some() { "application/octet-stream" } else { "application/json" };
+    let content_type = if json_length.is_some() { "application/octet-stream" } else { "application/json" };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    if let Some(length) = response.json_length {
+    if let Some(length) = json_length {
         headers.insert(JSON_LENGTH, HeaderValue::from(length));
     }
     headers.insert(RECEIPT_ID, ascii(receipt.id().to_string()));
     if inline {
         headers.insert(RECEIPT, ascii(base64::encode(&receipt.encode())));
     }
-    Ok(answer)
+    answer
+}
+
+/// Where a request goes.
+enum Located {
+    Here(ModelPath),
+    Elsewhere(ModelPath, ModelId),
+}
+
+/// Finds out whether another node runs the model. Without a network none does, and nothing is asked.
+async fn elsewhere(shared: &Arc<Shared>, path: ModelPath, headers: &HeaderMap) -> Result<Located, ApiError> {
+    if shared.network.get().is_none() && shared.config.runs {
+        return Ok(Located::Here(path));
+    }
+    let forwarded = is_forwarded(headers);
+    blocking(shared, move |shared| {
+        Ok(match locate(shared, &path, forwarded)? {
+            Place::Here(_) => Located::Here(path),
+            Place::Elsewhere(id) => Located::Elsewhere(path, id),
+        })
+    })
+    .await
+}
+
+async fn forward(
+    shared: &Arc<Shared>,
+    path: ModelPath,
+    model: ModelId,
+    body: Buffered,
+    json_length: Option<u64>,
+) -> Result<Passed, ApiError> {
+    let place = shared.forwarder().ok_or(ApiError::NotAWorker)?.place()?;
+    blocking(shared, move |shared| {
+        let forwarder = shared.forwarder().ok_or(ApiError::NotAWorker)?;
+        let asked = Asked { name: &path.name, model, json_length, body: &body.bytes };
+        let passed = forwarder.forward(shared, &asked);
+        // Also if nobody waits for the answer any longer, it counts until here.
+        drop(place);
+        passed
+    })
+    .await
 }
 
 fn run_job(
@@ -77,7 +131,7 @@ fn run_job(
     json_length: Option<u64>,
 ) -> Result<Inference, ApiError> {
     let started = Instant::now();
-    let id = resolve(shared, path)?;
+    let id = here(shared, path)?;
     let _in_use = shared.use_model(&id);
     let loaded = shared.models.get(&shared.store, &id)?;
     let request = Request { protocol: PROTOCOL, model_name: &path.name, json_length, body: &body.bytes };
@@ -105,7 +159,7 @@ fn sign(shared: &Shared, inference: Inference) -> Result<(ResponseBytes, Receipt
     Ok((response, receipt))
 }
 
-fn unix_seconds() -> u64 {
+pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).as_ref().map_or(0, Duration::as_secs)
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `docs/spec/inference-protocol.md` says what is served. A request is admitted or refused at once; its body is read
 //! within limits; then one job on a blocking thread resolves the name, runs the model, signs the receipt and hands it
-//! to the log. Threads that serve connections never run a model.
+//! to the log. Threads that serve connections never run a model. What another node has is asked of it and checked before it
+//! is passed on (`docs/spec/gateway.md`); the network's registry is an argument: this crate knows no chain.
 
 #![forbid(unsafe_code)]
 
@@ -12,8 +13,10 @@ mod cache;
 mod config;
 mod error;
 mod evidence;
+mod forward;
 mod gateway;
 mod infer;
+mod locate;
 mod metrics;
 mod models;
 mod openapi;
@@ -26,6 +29,7 @@ mod v2;
 
 pub use config::{Config, ConfigFault};
 pub use error::StartError;
+pub use forward::{Directory, DirectoryError, ForwardConfig, WorkerEntry};
 pub use gateway::Gateway;
 pub use openapi::openapi;
 pub use refusal::REFUSALS;

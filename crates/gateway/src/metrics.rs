@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Numbers about the gateway. Labels are bounded: route names and statuses.
+/// Numbers about the gateway. Labels are bounded: route names, statuses and outcomes.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -21,7 +21,9 @@ pub(crate) struct Metrics {
     pub(crate) request_bytes: Counter,
     pub(crate) response_bytes: Counter,
     pub(crate) run_seconds: Counter<f64, AtomicU64>,
-    gauges: [Gauge<u64, AtomicU64>; 6],
+    attempts: Family<OutcomeLabels, Counter>,
+    pub(crate) forward_seconds: Histogram,
+    gauges: [Gauge<u64, AtomicU64>; 8],
 }
 
 /// Values that are looked up when somebody asks.
@@ -33,6 +35,8 @@ pub(crate) struct Sampled {
     pub(crate) loaded_bytes: u64,
     pub(crate) receipts: u64,
     pub(crate) bodies_bytes: u64,
+    pub(crate) workers: u64,
+    pub(crate) workers_aside: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -44,6 +48,11 @@ struct RequestLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
     route: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
 }
 
 /// From 0.1 ms to 25 s.
@@ -72,6 +81,14 @@ impl Metrics {
         let response_bytes = counter("response_body_bytes", "Bytes of inference responses");
         let run_seconds: Counter<f64, AtomicU64> = Counter::default();
         registry.register("run_seconds", "Time spent in inference jobs", run_seconds.clone());
+        let attempts = Family::default();
+        registry.register("forward_attempts", "Requests sent to workers, by outcome", attempts.clone());
+        let forward_seconds = Histogram::new(BUCKETS);
+        registry.register(
+            "forward_seconds",
+            "Time of a worker's answer, checks included",
+            forward_seconds.clone(),
+        );
         let gauges = [
             ("models", "Models in the store"),
             ("stored_bytes", "Bytes of the models in the store"),
@@ -79,6 +96,8 @@ impl Metrics {
             ("loaded_bytes", "Memory that these models take, about"),
             ("receipts", "Receipts kept"),
             ("bodies_bytes", "Memory of request bodies being read or run"),
+            ("workers", "Workers that requests may be forwarded to"),
+            ("workers_aside", "Of them, those that answered wrongly or are in trouble"),
         ]
         .map(|(name, help)| {
             let gauge = Gauge::<u64, AtomicU64>::default();
@@ -94,6 +113,8 @@ impl Metrics {
             request_bytes,
             response_bytes,
             run_seconds,
+            attempts,
+            forward_seconds,
             gauges,
         }
     }
@@ -103,9 +124,24 @@ impl Metrics {
         self.seconds.get_or_create(&RouteLabels { route }).observe(elapsed.as_secs_f64());
     }
 
+    /// Counts a request that was sent to a worker.
+    pub(crate) fn attempt(&self, outcome: &'static str) {
+        self.attempts.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
     pub(crate) fn text(&self, sampled: Sampled) -> String {
-        let Sampled { models, stored_bytes, loaded_models, loaded_bytes, receipts, bodies_bytes } = sampled;
-        let values = [models, stored_bytes, loaded_models, loaded_bytes, receipts, bodies_bytes];
+        let Sampled { models, stored_bytes, loaded_models, loaded_bytes, receipts, .. } = sampled;
+        let Sampled { bodies_bytes, workers, workers_aside, .. } = sampled;
+        let values = [
+            models,
+            stored_bytes,
+            loaded_models,
+            loaded_bytes,
+            receipts,
+            bodies_bytes,
+            workers,
+            workers_aside,
+        ];
         for (gauge, value) in self.gauges.iter().zip(values) {
             gauge.set(value);
         }

@@ -29,7 +29,7 @@ pub(crate) async fn receipt(
         let bytes = shared.receipts.get(parsed.as_bytes())?.ok_or_else(not_found)?;
         // One of a later version is given as it is.
         let known = Receipt::decode(&bytes).ok();
-        Ok(known.map_or(bytes, |receipt| shared.evidence.join(&shared.sequences, receipt).encode()))
+        Ok(known.map_or(bytes, |receipt| with_evidence(shared, receipt).encode()))
     })
     .await?;
     let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -39,6 +39,20 @@ pub(crate) async fn receipt(
     let mut response = bytes.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     Ok(response)
+}
+
+/// Of this node's receipts the evidence is here; of those that were passed on, their worker has it.
+fn with_evidence(shared: &Shared, receipt: Receipt) -> Receipt {
+    match shared.forwarder() {
+        Some(forwarder) if receipt.executor() != shared.worker.executor() => {
+            // Without a place the receipt is given as it is; it can be asked for again.
+            match forwarder.place() {
+                Ok(_place) => forwarder.with_evidence(receipt),
+                Err(_) => receipt,
+            }
+        }
+        _ => shared.evidence.join(&shared.sequences, receipt),
+    }
 }
 
 fn receipt_json(receipt: &Receipt) -> Value {

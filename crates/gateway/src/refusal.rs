@@ -13,6 +13,10 @@ veracity_worker::refusals! {
     RUN_TIMEOUT = "run_timeout", 504, true, "The run did not end in time.";
     CROSS_SITE = "cross_site", 403, true, "A page of another site may not change anything here.";
     READ_ONLY = "read_only", 403, true, "Models cannot be changed over HTTP on this server.";
+    NOT_A_WORKER = "not_a_worker", 421, true, "This node runs no models and forwards no requests; ask a gateway or a worker.";
+    REGISTRY_UNAVAILABLE = "registry_unavailable", 503, true, "The gateway cannot ask the network's registry; try again after `Retry-After`.";
+    NO_WORKER = "no_worker", 503, true, "No worker that the gateway reaches serves the model now; try again after `Retry-After`.";
+    WORKERS_FAILED = "workers_failed", 502, true, "Workers were asked and none gave a right answer; the text says what was wrong with each.";
     MODEL_NOT_FOUND = "model_not_found", 404, true, "No model has this name or id.";
     VERSION_NOT_FOUND = "version_not_found", 404, true, "The name points at another model than the version asks for.";
     AMBIGUOUS_REFERENCE = "ambiguous_reference", 409, true, "Several model ids begin like this; give more digits.";

@@ -258,9 +258,17 @@ async fn observe(
     next: Next,
 ) -> Response {
     let in_flight = InFlight::new(&shared.metrics);
-    let response = next.run(request).await;
+    let response = match is_for_models(request.uri().path()) && !shared.config.runs {
+        true => ApiError::NotAWorker.into_response(),
+        false => next.run(request).await,
+    };
     shared.metrics.observe(name, response.status().as_u16(), in_flight.1.elapsed());
     response
+}
+
+/// Whether a path is about the models of the store, which are not those of clients where none is run.
+fn is_for_models(path: &str) -> bool {
+    path == "/v1/models" || path.starts_with("/v1/models/")
 }
 
 async fn unknown(uri: Uri) -> ApiError {

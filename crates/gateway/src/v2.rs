@@ -10,29 +10,16 @@ use axum::{
 };
 use serde_json::{Value, json};
 use veracity_graph::ModelId;
-use veracity_store::StoreError;
 use veracity_worker::{Object, TensorInfo, protocol::datatype};
 
 use crate::{
     body::{BodyLimits, buffer},
     error::ApiError,
+    forward::Forwarder,
     gateway::{Shared, blocking},
+    locate::{Place, is_forwarded, locate},
     routes::ModelPath,
 };
-
-/// The model that a path means. Ids are not abbreviated here: what an abbreviation means changes with the store.
-pub(crate) fn resolve(shared: &Shared, path: &ModelPath) -> Result<ModelId, ApiError> {
-    let found = shared.store.resolve_exact(&path.name)?;
-    let id = found.ok_or_else(|| StoreError::NotFound { reference: path.name.clone() })?;
-    match &path.version {
-        Some(version) if *version != id.to_string() => Err(ApiError::VersionNotFound {
-            name: path.name.clone(),
-            version: version.clone(),
-            found: id.to_string(),
-        }),
-        Some(_) | None => Ok(id),
-    }
-}
 
 pub(crate) async fn server() -> Json<Value> {
     let extensions = ["binary_tensor_data", "veracity_receipts"];
@@ -49,23 +36,56 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, Jso
     (status, Json(json!({ "ready": ready })))
 }
 
+/// What `here` says about a model of this node, or `elsewhere` about one that a worker has.
+async fn about(
+    shared: &Arc<Shared>,
+    path: ModelPath,
+    headers: &HeaderMap,
+    here: fn(&Shared, &ModelPath, &ModelId) -> Result<Value, ApiError>,
+    elsewhere: fn(&Forwarder, &ModelPath, &ModelId) -> Result<Value, ApiError>,
+) -> Result<Json<Value>, ApiError> {
+    let forwarded = is_forwarded(headers);
+    let found =
+        blocking(shared, move |shared| match (locate(shared, &path, forwarded)?, shared.forwarder()) {
+            (Place::Here(id), _) => here(shared, &path, &id),
+            (Place::Elsewhere(id), Some(forwarder)) => {
+                let _place = forwarder.place()?;
+                elsewhere(forwarder, &path, &id)
+            }
+            (Place::Elsewhere(_), None) => Err(ApiError::NotAWorker),
+        });
+    found.await.map(Json)
+}
+
 pub(crate) async fn model(
     State(shared): State<Arc<Shared>>,
     path: ModelPath,
+    headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    blocking(&shared, move |shared| {
-        let id = resolve(shared, &path)?;
-        let checked = shared.models.checked(&shared.store, &id)?;
-        let tensors = |tensors: &[TensorInfo]| tensors.iter().map(tensor_json).collect::<Vec<_>>();
-        Ok(Json(json!({
-            "name": path.name,
-            "versions": [id.to_string()],
-            "platform": "veracity",
-            "inputs": tensors(checked.inputs()),
-            "outputs": tensors(checked.outputs()),
-        })))
+    about(&shared, path, &headers, own_model, others_model).await
+}
+
+fn own_model(shared: &Shared, path: &ModelPath, id: &ModelId) -> Result<Value, ApiError> {
+    let checked = shared.models.checked(&shared.store, id)?;
+    let tensors = |tensors: &[TensorInfo]| Value::Array(tensors.iter().map(tensor_json).collect());
+    Ok(model_json(&path.name, id, &tensors(checked.inputs()), &tensors(checked.outputs())))
+}
+
+/// What the protocol has, and nothing else that a worker may add.
+fn others_model(forwarder: &Forwarder, path: &ModelPath, id: &ModelId) -> Result<Value, ApiError> {
+    let mut described = forwarder.describe(&path.name, id)?;
+    let [inputs, outputs] = ["inputs", "outputs"].map(|field| described[field].take());
+    Ok(model_json(&path.name, id, &inputs, &outputs))
+}
+
+fn model_json(name: &str, id: &ModelId, inputs: &Value, outputs: &Value) -> Value {
+    json!({
+        "name": name,
+        "versions": [id.to_string()],
+        "platform": "veracity",
+        "inputs": inputs,
+        "outputs": outputs,
     })
-    .await
 }
 
 pub(crate) fn tensor_json(tensor: &TensorInfo) -> Value {
@@ -74,21 +94,30 @@ pub(crate) fn tensor_json(tensor: &TensorInfo) -> Value {
 }
 
 /// Reads and checks the model, so that ready means that it can be run. Its weights are packed by the first run, for
-/// which somebody asks.
+/// which somebody asks. One that is not here is ready if a worker says so.
 pub(crate) async fn model_ready(
     State(shared): State<Arc<Shared>>,
     path: ModelPath,
+    headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    blocking(&shared, move |shared| {
-        let id = resolve(shared, &path)?;
-        shared.models.checked(&shared.store, &id)?;
-        Ok(Json(json!({ "name": path.name, "ready": true })))
-    })
-    .await
+    about(&shared, path, &headers, own_ready, others_ready).await
 }
 
-pub(crate) async fn models(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(json!({ "models": index_entries(&shared).await? })))
+fn own_ready(shared: &Shared, path: &ModelPath, id: &ModelId) -> Result<Value, ApiError> {
+    shared.models.checked(&shared.store, id)?;
+    Ok(json!({ "name": path.name, "ready": true }))
+}
+
+fn others_ready(forwarder: &Forwarder, path: &ModelPath, id: &ModelId) -> Result<Value, ApiError> {
+    forwarder.is_served(&path.name, id)?;
+    Ok(json!({ "name": path.name, "ready": true }))
+}
+
+pub(crate) async fn models(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, ApiError> {
+    Ok(Json(json!({ "models": index_entries(&shared, is_forwarded(&headers)).await? })))
 }
 
 /// As Triton's model repository extension. Every stored model can be run, so `ready` makes no difference.
@@ -109,13 +138,34 @@ pub(crate) async fn index(
         let parsed: Result<Object<IndexRequest>, _> = serde_json::from_slice(&body.bytes);
         parsed.map_err(|e| veracity_worker::RequestError::InvalidRequest { reason: e.to_string() })?;
     }
-    Ok(Json(Value::Array(index_entries(&shared).await?)))
+    Ok(Json(Value::Array(index_entries(&shared, is_forwarded(&headers)).await?)))
 }
 
-async fn index_entries(shared: &Arc<Shared>) -> Result<Vec<Value>, ApiError> {
-    blocking(shared, |shared| {
-        let entries = shared.store.list()?;
-        let rows = entries.iter().flat_map(|entry| {
+/// The models of the store if they are run here, and those that workers have if requests are forwarded.
+async fn index_entries(shared: &Arc<Shared>, forwarded: bool) -> Result<Vec<Value>, ApiError> {
+    if !shared.config.runs && shared.forwarder().is_none() {
+        return Err(ApiError::NotAWorker);
+    }
+    blocking(shared, move |shared| {
+        let mut rows = if shared.config.runs { stored(shared)? } else { vec![] };
+        if let (Some(network), Some(forwarder), false) = (shared.network.get(), shared.forwarder(), forwarded)
+        {
+            let _place = forwarder.place()?;
+            let row = |(name, id): (String, ModelId)| json!({ "name": name, "version": id.to_string(), "state": "READY", "reason": "" });
+            let is_stored = |name: &str| rows.iter().any(|row| row["name"] == name);
+            let others = forwarder.reachable(&network.names)?;
+            let others: Vec<Value> =
+                others.into_iter().filter(|(name, _)| !is_stored(name)).map(row).collect();
+            rows.extend(others);
+        }
+        Ok(rows)
+    })
+    .await
+}
+
+fn stored(shared: &Shared) -> Result<Vec<Value>, ApiError> {
+    let entries = shared.store.list()?;
+    let rows = entries.iter().flat_map(|entry| {
             let (state, reason) = match &entry.manifest {
                 Ok(_) => ("READY", String::new()),
                 Err(error) => ("UNAVAILABLE", error.to_string()),
@@ -126,7 +176,5 @@ async fn index_entries(shared: &Arc<Shared>) -> Result<Vec<Value>, ApiError> {
             let row = move |name| json!({ "name": name, "version": entry.id.to_string(), "state": state, "reason": reason });
             names.chain(unnamed).map(row)
         });
-        Ok(rows.collect())
-    })
-    .await
+    Ok(rows.collect())
 }

@@ -10,6 +10,7 @@ use std::{
 
 use ureq::{
     Agent, Body,
+    config::Config,
     http::{Response, Uri},
     unversioned::{resolver::DefaultResolver, transport::DefaultConnector},
 };
@@ -73,6 +74,22 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// A client for addresses that strangers named: unless `private_addresses`, those that are not public are refused after the
+/// name is resolved ([`is_private_address`]), so nobody makes a node send requests into its own network.
+#[must_use]
+pub fn stranger_agent(settings: Config, private_addresses: bool) -> Agent {
+    match private_addresses {
+        true => Agent::with_parts(settings, DefaultConnector::default(), DefaultResolver::default()),
+        false => Agent::with_parts(settings, DefaultConnector::default(), PublicOnly::default()),
+    }
+}
+
+/// Whether a [`stranger_agent`] refused to connect because the address is not public.
+#[must_use]
+pub fn is_private_address(error: &ureq::Error) -> bool {
+    matches!(error, ureq::Error::Other(error) if error.is::<NotPublic>())
+}
+
 /// Asks hosts. Connections are kept and used again. It follows no redirect, uses no proxy and believes nothing.
 #[derive(Debug)]
 pub struct Client {
@@ -106,10 +123,7 @@ impl Client {
             .timeout_resolve(Some(config.connect_timeout))
             .max_idle_connections_per_host(config.connections_per_host)
             .build();
-        let agent = match config.private_addresses {
-            true => Agent::with_parts(settings, DefaultConnector::default(), DefaultResolver::default()),
-            false => Agent::with_parts(settings, DefaultConnector::default(), PublicOnly::default()),
-        };
+        let agent = stranger_agent(settings, config.private_addresses);
         Ok(Self { agent, config })
     }
 
@@ -190,7 +204,7 @@ fn reader(response: Response<Body>) -> impl Read {
 fn call_fault(error: ureq::Error) -> Fault {
     match error {
         ureq::Error::Timeout(_) => Fault::TooSlow,
-        ureq::Error::Other(error) if error.is::<NotPublic>() => Fault::PrivateAddress,
+        error if is_private_address(&error) => Fault::PrivateAddress,
         error => Fault::Unreachable { reason: error.to_string() },
     }
 }

@@ -19,7 +19,7 @@ mod quota;
 mod registry;
 mod server;
 
-pub use client::{Client, Endpoint};
+pub use client::{Client, Endpoint, is_private_address, stranger_agent};
 pub use config::{FetchConfig, HostingConfig};
 pub use error::{
     ConfigError, ConfigFault, EndpointError, Fault, FetchError, HostReport, HostingError, ReserveError,

@@ -3,7 +3,9 @@
 #[path = "../../../store/tests/it/fixture.rs"]
 mod fixture;
 
+mod forward;
 mod inference;
+mod liar;
 mod limits;
 mod models;
 mod refusals;

@@ -92,6 +92,8 @@ fn every_code_is_reached_with_its_status() {
     note(&slow.infer(&[], large_batch(60_000).as_bytes()), "run_timeout");
     let full = Server::start(Config { bodies_bytes_max: 0, body_bytes_max: 0, ..config() });
     note(&full.infer(&[], b""), "malformed_json");
+    let host = Server::start(Config { runs: false, ..config() });
+    note(&host.infer(&[], JSON.as_bytes()), "not_a_worker");
     // Codes of inference requests are the worker's.
     reached.retain(|code, _| REFUSALS.iter().any(|r| r.code == code));
 
@@ -112,8 +114,9 @@ fn every_code_is_reached_with_its_status() {
 
     let all: BTreeSet<&str> = REFUSALS.iter().map(|r| r.code).collect();
     let unreached: Vec<_> = all.iter().filter(|code| !reached.contains_key(**code)).copied().collect();
-    // The first two need a broken machine or program and are reached beside the code, the others in `limits`.
-    assert_eq!(unreached, ["disk_full", "internal", "overloaded", "request_timeout"]);
+    // Two need a broken machine or program and are reached beside the code, the others in `limits` and `forward`.
+    let elsewhere = ["disk_full", "internal", "no_worker", "overloaded", "registry_unavailable"];
+    assert_eq!(unreached, [&elsewhere[..], &["request_timeout", "workers_failed"]].concat());
     for (code, status) in &reached {
         let row = REFUSALS.iter().find(|r| r.code == code).unwrap();
         assert_eq!(row.status, *status, "{code}");
