@@ -96,6 +96,46 @@ impl ChainRegistry {
         Ok(Placement { hosts_per_model, nodes: nodes.collect() })
     }
 
+    /// Bonded nodes that offer these roles, in order of registration, at most so many.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unavailable`].
+    pub fn bonded(&self, roles: RoleSet, count_max: usize) -> Result<Vec<NodeId>, RegistryError> {
+        let (mut bonded, mut offset) = (Vec::new(), 0);
+        while bonded.len() < count_max {
+            let page = self.chain.stake().nodes(offset, PAGE).map_err(unavailable)?;
+            let roles = roles.0;
+            let calls: Vec<_> = page.iter().map(|node| Stake::hasRoleCall { nodeId: *node, roles }).collect();
+            let good = read_many(&self.chain, STAKE, &calls).map_err(unavailable)?;
+            let good = page.iter().zip(good).filter(|(_, good)| *good == Some(true));
+            bonded.extend(good.map(|(node, _)| NodeId(node.0)));
+            offset += PAGE;
+            if (page.len() as u64) < PAGE {
+                break;
+            }
+        }
+        bonded.truncate(count_max);
+        Ok(bonded)
+    }
+
+    /// Bonded workers with their endpoints, at most so many.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unavailable`].
+    pub fn workers(&self, count_max: usize) -> Result<Vec<Host>, RegistryError> {
+        self.reached(self.bonded(RoleSet::WORKER, count_max)?)
+    }
+
+    /// The names under which models were published; none for those that were not.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unavailable`].
+    pub fn published_names(&self, ids: &[ModelId]) -> Result<Vec<Option<String>>, RegistryError> {
+        self.look_up(ids)?;
+        let known = self.known();
+        Ok(ids.iter().map(|id| known.get(id).map(|known| known.name.clone())).collect())
+    }
+
     /// Bonded hosts that announce a model, each once.
     fn announced(&self, id: &ModelId) -> Result<Vec<NodeId>, RegistryError> {
         let (mut nodes, mut offset) = (BTreeSet::new(), 0);
@@ -122,6 +162,18 @@ impl ChainRegistry {
     /// What is published about these models; what is known already is not asked for. Models that are not published are left
     /// out.
     fn published(&self, ids: &[ModelId]) -> Result<Vec<Published>, RegistryError> {
+        self.look_up(ids)?;
+        let owned = self.owned_names(ids)?;
+        let known = self.known();
+        let published = ids.iter().filter_map(|id| {
+            let Known { size_bytes, name } = known.get(id)?;
+            Some(Published { id: *id, size_bytes: *size_bytes, own: owned.contains(name) })
+        });
+        Ok(published.collect())
+    }
+
+    /// Learns what never changes about these models.
+    fn look_up(&self, ids: &[ModelId]) -> Result<(), RegistryError> {
         let unknown: Vec<ModelId> = {
             let known = self.known();
             ids.iter().filter(|id| !known.contains_key(id)).copied().collect()
@@ -134,13 +186,7 @@ impl ChainRegistry {
             Some((id, Known { size_bytes, name }))
         });
         self.known().extend(found);
-        let owned = self.owned_names(ids)?;
-        let known = self.known();
-        let published = ids.iter().filter_map(|id| {
-            let Known { size_bytes, name } = known.get(id)?;
-            Some(Published { id: *id, size_bytes: *size_bytes, own: owned.contains(name) })
-        });
-        Ok(published.collect())
+        Ok(())
     }
 
     /// Those of the names of these models that belong to the operator now; a name may change hands.
@@ -185,19 +231,7 @@ impl Registry for ChainRegistry {
     }
 
     fn candidates(&self) -> Result<Vec<NodeId>, RegistryError> {
-        let (mut candidates, mut offset) = (Vec::new(), 0);
-        loop {
-            let page = self.chain.stake().nodes(offset, PAGE).map_err(unavailable)?;
-            let roles = RoleSet::HOST.0;
-            let calls: Vec<_> = page.iter().map(|node| Stake::hasRoleCall { nodeId: *node, roles }).collect();
-            let good = read_many(&self.chain, STAKE, &calls).map_err(unavailable)?;
-            let good = page.iter().zip(good).filter(|(_, good)| *good == Some(true));
-            candidates.extend(good.map(|(node, _)| NodeId(node.0)));
-            offset += PAGE;
-            if (page.len() as u64) < PAGE {
-                return Ok(candidates);
-            }
-        }
+        self.bonded(RoleSet::HOST, usize::MAX)
     }
 
     fn hosts_per_model(&self) -> Result<usize, RegistryError> {
