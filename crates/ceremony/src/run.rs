@@ -129,11 +129,12 @@ const RETRY: Duration = Duration::from_millis(200);
 /// How long a founder that knows that all have ended goes on telling that it has.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Blocks of a ceremony's chain. Leaders take turns, so that in each half every founder leads four times: in the first that
-/// paces the chain by the slowest founder, who has to answer dealings within it, and in the second each dealer has to
-/// publish a log in a block of its own.
+/// Blocks of a ceremony's chain. Dealings are sent with each block of the first half, and must be answered within it. Leaders
+/// take turns, so that every founder leads many times in it, which paces the chain by the slowest, and in the second half,
+/// where each dealer has to publish a log in a block of its own. A quorum nearby may give up on a founder far away as a
+/// leader, and is fast then; so there are many blocks, also where founders are few.
 fn blocks(founders: usize) -> NonZeroU64 {
-    let blocks = u64::try_from(founders).unwrap_or(u64::MAX).saturating_mul(8).max(32);
+    let blocks = u64::try_from(founders).unwrap_or(u64::MAX).saturating_mul(8).max(128);
     NonZeroU64::new(blocks).unwrap_or(NonZeroU64::MIN)
 }
 

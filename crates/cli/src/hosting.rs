@@ -1,4 +1,4 @@
-//! Hosting in `veracity up`: what is offered to other nodes, and the thread that keeps it as the network needs it.
+//! Hosting: what is offered to other nodes, and the thread that keeps it as the network needs it.
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -29,6 +29,12 @@ pub(crate) struct HostArgs {
     /// Seconds between two looks at the registry [default: 5 on networks for development, else 60].
     #[arg(long, value_name = "SECONDS", hide = true, value_parser = clap::value_parser!(u64).range(1..))]
     host_interval: Option<u64>,
+}
+
+impl HostArgs {
+    pub(crate) fn new(host_quota: Bytes, host_interval: Option<u64>) -> Self {
+        Self { host_quota, host_interval }
+    }
 }
 
 /// A number of bytes, written with a unit.

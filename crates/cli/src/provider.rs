@@ -3,8 +3,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use veracity_client::{Account, Chain, ClientError, RoleSet};
+use veracity_gateway::ForwardConfig;
 use veracity_provider::{
     AnchorError, Anchorer, AnchorerParts, RegisterError, Registration, Service, register,
 };
@@ -14,12 +15,14 @@ use veracity_store::ReceiptLimits;
 use crate::{
     chain::{self, client_failure},
     data,
+    directory::ChainDirectory,
     error::Failure,
     server::Node,
 };
 
 /// What a provider does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
     /// Runs models and signs receipts.
     Worker,
@@ -30,6 +33,20 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    /// The roles as the contract has them.
+    pub(crate) fn set(roles: &[Self]) -> RoleSet {
+        roles.iter().fold(RoleSet::default(), |set, role| set.with(role.bit()))
+    }
+
+    /// How it is called.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Host => "host",
+            Self::Gateway => "gateway",
+        }
+    }
+
     fn bit(self) -> RoleSet {
         match self {
             Self::Worker => RoleSet::WORKER,
@@ -38,6 +55,11 @@ impl Role {
         }
     }
 }
+
+/// How long another worker may take for one request, in seconds.
+pub(crate) const WORKER_TIMEOUT_S: u64 = 60;
+/// Milliseconds between two looks for receipts to anchor.
+pub(crate) const ANCHOR_INTERVAL_MS: u64 = 1000;
 
 /// Where and how a node takes part.
 #[derive(Debug)]
@@ -54,14 +76,16 @@ pub(crate) struct Joining {
     pub(crate) endpoint: String,
     /// Time between two looks for receipts to anchor.
     pub(crate) interval: Duration,
+    /// How long another worker may take for one request that this node forwards.
+    pub(crate) worker_timeout: Duration,
 }
 
-/// A node that takes part; it anchors until this is dropped.
+/// A node that takes part; a worker anchors until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Provider {
     /// What there is to say about it.
     pub(crate) banner: Banner,
-    _anchoring: Service,
+    _anchoring: Option<Service>,
 }
 
 /// What there is to say about a provider.
@@ -75,42 +99,73 @@ pub(crate) struct Banner {
     rpc: String,
     chain_id: u64,
     network_key: String,
-    anchor_interval_ms: u128,
+    /// None for a node that signs no receipts.
+    anchor_interval_ms: Option<u128>,
 }
 
-/// Registers the node, unless it is registered, and anchors from now on.
+/// Registers the node, unless it is registered, and does what its roles ask for from now on: a worker anchors what it signs
+/// and knows models by their names on the network, a gateway forwards.
 ///
 /// # Errors
-/// `rpc_unreachable`, `rpc_refused`, `not_operator`, `operator_poor`, `network_key_malformed` and trouble with the disk.
+/// `rpc_unreachable`, `other_network`, `rpc_refused`, `not_operator`, `operator_poor`, `network_key_malformed` and trouble with the disk.
 pub(crate) fn join(node: &Node, joining: Joining) -> Result<Provider, Failure> {
-    let Joining { rpc, operator, network_key, roles, endpoint, interval } = joining;
+    let Joining { rpc, operator, network_key, roles, endpoint, interval, worker_timeout } = joining;
     let connected = Chain::connect(&rpc).map_err(|e| client_failure(&e))?;
     let network_key = match network_key {
-        Some(key) => key,
+        Some(key) => {
+            check_network(&connected, &key)?;
+            key
+        }
         None => stated_key(&connected)?,
     };
-    let set = roles.iter().fold(RoleSet::default(), |set, role| set.with(role.bit()));
-    let registration = Registration { roles: set, endpoint: endpoint.clone() };
+    let registration = Registration { roles: Role::set(&roles), endpoint: endpoint.clone() };
     let key = data::executor_key(&node.store)?;
     register(&connected, &operator, &key, &registration).map_err(|e| register_failure(&e))?;
-    let id = node.executor;
+    let (id, is_worker) = (node.executor, roles.contains(&Role::Worker));
     let info = connected.stake().node((*id.as_bytes()).into()).map_err(|e| client_failure(&e))?;
     let banner = Banner {
         node: id.to_string(),
         operator: operator.address().to_string(),
-        roles: roles.iter().map(|role| format!("{role:?}").to_lowercase()).collect(),
+        roles: roles.iter().map(|role| role.name().to_owned()).collect(),
         bond_wei: info.map(|info| info.bond.to_string()).unwrap_or_default(),
         endpoint,
         rpc,
         chain_id: connected.id(),
         network_key: network_key.to_string(),
-        anchor_interval_ms: interval.as_millis(),
+        anchor_interval_ms: is_worker.then_some(interval.as_millis()),
     };
+    if is_worker || roles.contains(&Role::Gateway) {
+        let forward = roles.contains(&Role::Gateway).then(|| ForwardConfig {
+            private_addresses: connected.id() == chain::CHAIN_ID,
+            attempt_timeout: worker_timeout,
+            total_timeout: worker_timeout.saturating_mul(2),
+            ..ForwardConfig::default()
+        });
+        let directory = Arc::new(ChainDirectory::new(connected.clone()));
+        let joined = node.gateway.join(directory, network_key.clone(), forward);
+        joined.map_err(|e| Failure::input("bad_config", e, "change the options"))?;
+    }
+    let anchoring = match is_worker {
+        true => Some(anchor(node, connected, network_key, operator, interval)?),
+        false => None,
+    };
+    Ok(Provider { banner, _anchoring: anchoring })
+}
+
+/// Anchors what the node signs, and gives its receipts with evidence.
+fn anchor(
+    node: &Node,
+    chain: Chain,
+    network_key: NetworkKey,
+    operator: Account,
+    interval: Duration,
+) -> Result<Service, Failure> {
+    let id = node.executor;
     let evidence = node.store.evidence_log(id.as_bytes(), network_key.as_bytes(), ReceiptLimits::default());
     let evidence = Arc::new(evidence.map_err(|e| data::receipts_failure(&e))?);
     node.gateway.serve_evidence(Arc::clone(&evidence));
     let mut anchorer = Anchorer::new(AnchorerParts {
-        chain: connected,
+        chain,
         network_key,
         operator,
         executor: id,
@@ -118,9 +173,7 @@ pub(crate) fn join(node: &Node, joining: Joining) -> Result<Provider, Failure> {
         evidence,
     });
     let anchoring = Service::start("anchor", interval, move || tick(&mut anchorer));
-    let anchoring =
-        anchoring.map_err(|e| Failure::outside("threads", e, "try again when the machine is less busy"))?;
-    Ok(Provider { banner, _anchoring: anchoring })
+    anchoring.map_err(|e| Failure::outside("threads", e, "try again when the machine is less busy"))
 }
 
 /// Anchors, and logs what was done; one failure stands for all.
@@ -137,8 +190,24 @@ fn tick(anchorer: &mut Anchorer) -> Result<(), AnchorError> {
     tick.failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
 }
 
+/// Checks that a node says that it is one of the network with this key.
+///
+/// # Errors
+/// `other_network`, and those of [`stated_key`].
+pub(crate) fn check_network(connected: &Chain, key: &NetworkKey) -> Result<(), Failure> {
+    let stated = stated_key(connected)?;
+    if stated == *key {
+        return Ok(());
+    }
+    let message = format!("{} is a node of another network: its key is {stated}", connected.rpc().url());
+    Err(Failure::input("other_network", message, "give a node of the network, or the network's right key"))
+}
+
 /// The key that a node says.
-fn stated_key(connected: &Chain) -> Result<NetworkKey, Failure> {
+///
+/// # Errors
+/// A [`client_failure`], and `network_key_malformed`.
+pub(crate) fn stated_key(connected: &Chain) -> Result<NetworkKey, Failure> {
     let bytes = connected.network_key().map_err(|e| client_failure(&e))?;
     NetworkKey::from_bytes(&bytes).map_err(|e| {
         Failure::input("network_key_malformed", e, "check that --chain is the JSON-RPC of a Veracity node")
@@ -172,9 +241,13 @@ impl fmt::Display for Banner {
             "  provider   {} with {bond} VER bonded, on chain {chain_id} by {rpc}",
             roles.join(", ")
         )?;
-        writeln!(f, "  operator   {operator}")?;
-        let seconds = words_of(*anchor_interval_ms);
-        write!(f, "  anchoring  receipts are anchored every {seconds}; then /v1/receipts/ID has the evidence")
+        write!(f, "  operator   {operator}")?;
+        let Some(interval_ms) = anchor_interval_ms else { return Ok(()) };
+        let seconds = words_of(*interval_ms);
+        write!(
+            f,
+            "\n  anchoring  receipts are anchored every {seconds}; then /v1/receipts/ID has the evidence"
+        )
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Network {
     heartbeat: Duration,
 }
 
-/// The file's format (docs/spec/network.md).
+/// The file's format (docs/spec/consensus.md, section 7).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NetworkFile {

@@ -15,7 +15,9 @@ use veracity_rpc::{
     Chain, ComingCommittee, CommitteeMember, Config as RpcConfig, EpochStatus, Index, IndexError, ServeError,
     Server, Services, serve,
 };
-use veracity_validator::{Contact, EpochView, FollowOptions, Member, Options, StartError, Stopped, Validator};
+use veracity_validator::{
+    Contact, EpochView, FollowOptions, Member, Options, StartError, Stopped, Validator,
+};
 
 use crate::{
     Folder, FolderError, Network,

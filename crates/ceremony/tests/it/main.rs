@@ -81,7 +81,8 @@ fn sign(info: &EpochInfo, shares: &[Share]) {
     // The library may refuse what somebody else would try: to join fewer as if they were enough.
     let mut sorted = shares.to_vec();
     sorted.sort_by_key(|share| share.index);
-    for count in 2..=quorum {
+    // Of up to three all are needed; of more the library makes no sharing that needs all.
+    for count in 2..=quorum.min(3) {
         let partials =
             sorted[..count].iter().map(|share| threshold::sign_message::<MinSig>(share, NAMESPACE, MESSAGE));
         let partials: Vec<_> = partials.collect();
@@ -196,7 +197,7 @@ fn one_who_may_be_absent_is_waited_for_and_gets_its_share_later() {
             assert!(matches!(progress.step, Step::Ended(_)), "{progress:?}");
             assert_eq!(progress.others[&world.key(3)], None);
         }
-        context.sleep(Duration::from_secs(3600)).await;
+        context.sleep(Duration::from_secs(300)).await;
         assert!(world.outcomes()[..3].iter().all(Option::is_some));
         // The others still serve it.
         world.start(3).await;
@@ -207,18 +208,22 @@ fn one_who_may_be_absent_is_waited_for_and_gets_its_share_later() {
     });
 }
 
-/// Whenever one is stopped: it goes on, and all have the same, or all refuse because its share became known.
+/// Whenever one is stopped: it goes on, and all have the same, or all refuse because its share became known. It is stopped
+/// when the others begin, being told that it is ready, or some milliseconds after its start.
 #[test]
 fn one_that_is_stopped_and_started_again_goes_on() {
     let mut refused = 0;
-    for (seed, after_ms) in [400, 1100, 1500, 1900, 2300, 2700, 3500].into_iter().enumerate() {
+    for (seed, after_ms) in [None, Some(400), Some(800), Some(1600), Some(3200)].into_iter().enumerate() {
         for (absent_max, away_s) in [(0, 0), (0, 20), (1, 20)] {
             simulate(seed as u64, async |context| {
                 let mut world = World::new(&context, 4, absent_max, FAST).await;
                 for founder in 0..4 {
                     world.start(founder).await;
                 }
-                context.sleep(Duration::from_millis(after_ms)).await;
+                match after_ms {
+                    Some(after_ms) => context.sleep(Duration::from_millis(after_ms)).await,
+                    None => world.until_ready(3).await,
+                }
                 world.crash(3).await;
                 let had_ended = world.records(3) > 0;
                 context.sleep(Duration::from_secs(away_s)).await;
@@ -240,7 +245,7 @@ fn one_that_is_stopped_and_started_again_goes_on() {
                     check(&outcomes, &revealed);
                     return;
                 }
-                assert_eq!(absent_max, 0, "after {after_ms} ms: {ends:?}");
+                assert_eq!((absent_max, away_s), (0, 20), "after {after_ms:?} ms: {ends:?}");
                 for end in ends {
                     let Err(Failed::Revealed { founders, allowed: 0 }) = end else { panic!("{end:?}") };
                     assert_eq!(founders, [world.key(3)], "all say whose share is known");
@@ -250,7 +255,7 @@ fn one_that_is_stopped_and_started_again_goes_on() {
             });
         }
     }
-    assert!(refused > 0, "some of them are stopped while shares are dealt");
+    assert!(refused > 0, "one of them is not there while shares are dealt");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use commonware_utils::{NZUsize, ordered::Map, probability};
 use rand_core::Rng as _;
 use tokio::sync::watch;
 use veracity_ceremony::{
-    CHANNELS, Config, Failed, Outcome, Progress, Record, RecordError, message_bytes_max, quota, run,
+    CHANNELS, Config, Failed, Outcome, Progress, Record, RecordError, Step, message_bytes_max, quota, run,
 };
 use veracity_consensus::PublicKey;
 
@@ -218,6 +218,15 @@ impl<'a> World<'a> {
     pub(crate) fn outcomes(&self) -> Vec<Option<Outcome>> {
         let kept = self.founders.iter().map(|founder| founder.kept.0.lock().expect("nothing panicked"));
         kept.map(|kept| kept.outcome.clone()).collect()
+    }
+
+    /// Waits until a founder has told the others that it is ready.
+    pub(crate) async fn until_ready(&self, founder: usize) {
+        let is_ready =
+            || self.founders[founder].progress.borrow().as_ref().is_some_and(|it| it.step == Step::Ready);
+        while !is_ready() {
+            self.context.sleep(Duration::from_millis(1)).await;
+        }
     }
 
     pub(crate) fn progress(&self, founder: usize) -> Progress {

@@ -9,9 +9,8 @@ use std::{
 
 use clap::Args;
 use serde::Serialize;
-use veracity_client::{Account, Chain};
+use veracity_client::Account;
 use veracity_gateway::Config;
-use veracity_hosting::NodeId;
 use veracity_node::{DevPlan, Folder, Node as ChainNode, NodeConfig, NodeOptions, dev_provider};
 use veracity_receipt::NetworkKey;
 
@@ -21,9 +20,10 @@ use crate::{
     commands::verify::network_key,
     data,
     error::Failure,
-    hosting::{self, Host, HostArgs, Hosted},
+    hosting::{self, Host, HostArgs},
+    member::{Member, Part, Plan},
     output::Output,
-    provider::{self, Joining, Provider, Role},
+    provider::{self, Joining, Role},
     runner::EngineArgs,
     server::Node,
 };
@@ -81,8 +81,11 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
     /// Milliseconds between two looks for receipts to anchor; each batch is a transaction that the operator pays.
-    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "MS", default_value_t = provider::ANCHOR_INTERVAL_MS, value_parser = clap::value_parser!(u64).range(1..))]
     anchor_interval: u64,
+    /// Seconds that another worker may take for a request that this node forwards as a gateway; then the next is asked.
+    #[arg(long, value_name = "SECONDS", default_value_t = provider::WORKER_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    worker_timeout: u64,
     #[command(flatten)]
     host: HostArgs,
     /// Begin a new chain in place of the one that the data folder has.
@@ -114,23 +117,23 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
     let config = Config { engine: args.engine.options(), writable, ..Config::default() };
     let chain_folder = store.root().join("dev-chain");
     let store = Arc::new(store);
-    let host = Host::open(&store, args.host)?;
-    let node = Node::start_with(&store, config, args.listen, |gateway| host.beside(gateway))?;
+    let plan = Plan { store: &store, roles: &args.roles, listen: args.listen, config, host: args.host };
+    let member = Member::start(plan)?;
+    let node = &member.node;
     let chain = match args.no_chain || args.chain.is_some() {
         true => None,
-        false => Some(start_chain(args, &chain_folder, &node)?),
+        false => Some(start_chain(args, &chain_folder, node)?),
     };
     let rpc = chain.as_ref().map(|chain| format!("http://{}", chain.rpc_address()));
-    let part =
-        rpc.clone().or(args.chain.clone()).map(|rpc| take_part(args, rpc, &host, &node)).transpose()?;
+    let part = rpc.clone().or(args.chain.clone()).map(|rpc| take_part(args, rpc, &member)).transpose()?;
     out.result(&Banner {
         url: node.url(),
         executor: node.executor.to_string(),
         data: folder,
         models: names.into_iter().map(|(name, _)| name.to_string()).collect(),
         writable,
-        provider: part.as_ref().map(|(provider, _)| provider.banner.clone()),
-        hosting: part.as_ref().and_then(|(_, hosted)| hosted.as_ref()).map(|_| host.banner()),
+        provider: part.as_ref().map(|part| part.provider.banner.clone()),
+        hosting: part.as_ref().and(member.host.as_ref()).map(Host::banner),
         chain: chain.as_ref().zip(rpc).map(|(chain, rpc)| chain::Banner::new(chain.network(), &rpc)),
     });
     let ended = match &chain {
@@ -138,12 +141,9 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
         None => node.wait_unless(std::future::pending()),
     };
     out.note("stopping; requests in progress may end");
-    if let Some((provider, hosted)) = part {
-        drop(provider);
-        hosted.into_iter().for_each(Hosted::stop);
-    }
+    part.into_iter().for_each(Part::stop);
     let stopped = chain.map(|chain| node.block_on(chain.stop()));
-    node.stop()?;
+    member.node.stop()?;
     match stopped.filter(|_| ended) {
         Some(stopped) => {
             Err(Failure::outside("chain_stopped", stopped, "see the log; if the disk was full, make room"))
@@ -153,30 +153,22 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
 }
 
 /// Takes part in a network: as the operator that was named, or on a chain for development as one that has money there.
-fn take_part(
-    args: &UpArgs,
-    rpc: String,
-    host: &Host,
-    node: &Node,
-) -> Result<(Provider, Option<Hosted>), Failure> {
+fn take_part(args: &UpArgs, rpc: String, member: &Member) -> Result<Part, Failure> {
     let operator = match &args.operator_key {
         Some(path) => chain::read_account(path)?,
         None => Account::from_key(dev_provider(0).key).expect("accounts for development have keys"),
     };
     let key: Option<NetworkKey> = args.network_key.as_deref().map(network_key).transpose()?;
-    let connected = Chain::connect(&rpc).map_err(|e| chain::client_failure(&e))?;
     let joining = Joining {
         rpc,
-        operator: operator.clone(),
+        operator,
         network_key: key,
         roles: args.roles.clone(),
-        endpoint: args.endpoint.clone().unwrap_or_else(|| node.url()),
+        endpoint: args.endpoint.clone().unwrap_or_else(|| member.node.url()),
         interval: Duration::from_millis(args.anchor_interval),
+        worker_timeout: Duration::from_secs(args.worker_timeout),
     };
-    let provider = provider::join(node, joining)?;
-    let hosts = args.roles.contains(&Role::Host);
-    let hosted = hosts.then(|| host.start(connected, operator, NodeId(*node.executor.as_bytes())));
-    Ok((provider, hosted.transpose()?))
+    member.take_part(joining)
 }
 
 /// Where the validator of a chain for development says that it is reached; it has no peers.

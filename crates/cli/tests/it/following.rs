@@ -104,9 +104,9 @@ fn a_follower_that_cannot_be_is_refused() {
     let network = home.path("data/localnet/0/network.json").display().to_string();
     let make = ["node", "init", "--role", "follower", "--folder", "f", "--network", &network];
     for (more, code) in [
-        (vec![], "no_upstream"),
+        (vec![], "flag_missing"),
         (vec!["--upstream", "localhost:8545"], "bad_url"),
-        (vec!["--upstream", &url, "--listen", "127.0.0.1:30303"], "flag"),
+        (vec!["--upstream", &url, "--listen", "127.0.0.1:30303"], "flag_of_other_role"),
     ] {
         let done = home.run(&[&make[..], &more].concat());
         assert_eq!(done.status, 2, "{done:?}");

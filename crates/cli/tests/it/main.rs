@@ -15,10 +15,13 @@ mod hosting;
 mod joining;
 mod journey;
 mod kills;
+#[path = "../../../gateway/tests/it/liar.rs"]
+mod liar;
 mod localnet;
 mod network;
 #[cfg(unix)]
 mod proxy;
 mod refusals;
+mod roles;
 mod running;
 mod server;

@@ -18,6 +18,7 @@ use veracity_receipt::{Claims, ExecutorId, ExecutorKey, ModelId, Receipt, Reques
 use veracity_worker::{Limits, LoadedModel, Worker, protocol::PROTOCOL};
 
 /// What it does wrong.
+#[allow(dead_code, reason = "not every binary tells all lies")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lie {
     /// Nothing.

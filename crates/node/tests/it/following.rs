@@ -28,7 +28,11 @@ async fn agree(net: &Net, nodes: [usize; 2], method: &str, params: Value) -> Val
 #[tokio::test(flavor = "multi_thread")]
 async fn followers_answer_as_validators_do() {
     const EPOCH: u64 = 40;
-    let parameters = vec![(Parameter::EpochBlocks, EPOCH.into()), (Parameter::HeartbeatMs, 200)];
+    let parameters = vec![
+        (Parameter::EpochBlocks, EPOCH.into()),
+        (Parameter::ValidatorsMax, 5),
+        (Parameter::HeartbeatMs, 200),
+    ];
     let mut net = Net::with(2, parameters);
     net.start(0).await;
     net.start(1).await;

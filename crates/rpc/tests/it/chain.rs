@@ -172,6 +172,7 @@ async fn a_node_says_who_signs() {
         epoch: Arc::new(move || Some(status.clone())),
         tip: Arc::new(|| 0),
         network_key: None,
+        follow: None,
     };
     let server = serve(Config::new("127.0.0.1:0".parse().unwrap()), services).await.unwrap();
     let url = format!("http://{}", server.address());

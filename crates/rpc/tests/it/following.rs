@@ -30,6 +30,7 @@ async fn served(follow: Option<Arc<dyn Follow>>) -> (Node, veracity_rpc::Server)
         chain: node.chain.clone(),
         pool: node.sealer.clone(),
         peers: Arc::new(|| 0),
+        epoch: Arc::new(|| None),
         tip: Arc::new(|| 0),
         network_key: None,
         follow,

@@ -9,7 +9,10 @@ use tokio::{
     sync::broadcast,
 };
 use veracity_chain::{Accepted, Choice, Genesis, PoolError};
-use veracity_rpc::{Chain, Config, Finalized, Index, METHODS, Methods, Services, Submit, Waiting, direct};
+use veracity_rpc::{
+    Chain, Config, Finalized, Follow, FollowAnswer, FollowQuestion, Index, METHODS, Methods, Services,
+    Submit, Waiting, direct,
+};
 use veracity_testkit::Mutator;
 
 const CHAIN_ID: u64 = 5;
@@ -74,6 +77,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         epoch: Arc::new(|| None),
         tip: Arc::new(|| 1),
         network_key: Some(vec![7; 96].into()),
+        follow: Some(Arc::new(Source)),
     };
     let mut config = Config::new(([127, 0, 0, 1], 0).into());
     (config.call_gas_max, config.sync_wait_ms_max, config.filters_max) = (200_000, 1, 16);
@@ -107,6 +111,15 @@ impl Submit for Pool {
 
     fn ready(&self) -> broadcast::Receiver<Recovered<TxEnvelope>> {
         broadcast::channel(1).1
+    }
+}
+
+/// A node to follow that has not what is asked for.
+struct Source;
+
+impl Follow for Source {
+    fn ask(&self, _: FollowQuestion) -> FollowAnswer {
+        Box::pin(async { None })
     }
 }
 

@@ -128,6 +128,7 @@ impl Stage {
             roles: vec![Role::Worker, Role::Gateway],
             endpoint: node.url(),
             interval: ANCHOR_INTERVAL,
+            worker_timeout: Duration::from_secs(provider::WORKER_TIMEOUT_S),
         };
         self.provider = Some(provider::join(&node, joining)?);
         self.tell(&format!("it bonds for that on a chain that {VALIDATORS} validators make"));

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::{args::Global, data, error::Failure, output::Output};
 
 use interface::Tensor;
+pub(crate) use obtain::fetch;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -9,10 +9,11 @@ use std::{
 };
 
 use serde::Serialize;
-use veracity_graph::Manifest;
-use veracity_hosting::{HostReport, Observer, model_bytes};
+use veracity_client::Chain;
+use veracity_graph::{Manifest, ModelId};
+use veracity_hosting::{Client, HostReport, Observer, model_bytes};
 use veracity_provider::ChainRegistry;
-use veracity_store::Name;
+use veracity_store::{Name, Store};
 
 use super::network::{Dropped, NetworkArgs, fetch_config, fetch_failure, find};
 use crate::{
@@ -65,8 +66,7 @@ pub(super) fn obtain(
     let id = find(&registry, wanted.model, wanted.version)?;
     let store = data::open_store(global)?;
     let watch = Watch::new(out);
-    let pulled = veracity_hosting::pull(&client, &store, &registry, id, BYTES_MAX, &watch);
-    pulled.map_err(|e| fetch_failure(&e))?;
+    pull(&client, &store, &registry, id, &watch)?;
     let size_bytes = model_bytes(&store.manifest(&id).map_err(|e| data::store_failure(&e))?);
     if let Some(name) = &name {
         store.set_name(name, &id).map_err(|e| data::store_failure(&e))?;
@@ -79,6 +79,32 @@ pub(super) fn obtain(
         resumed_bytes: watch.resumed.load(Relaxed),
         dropped: watch.dropped.into_inner().unwrap_or_else(PoisonError::into_inner),
     })
+}
+
+/// Fetches a model of the network into a store, unless it is there, and checks every byte; without a name here.
+///
+/// # Errors
+/// `model_not_published`, `no_hosts`, `hosts_failed` and trouble with disk and chain.
+pub(crate) fn fetch(reference: &str, chain: &Chain, store: &Store, out: Output) -> Result<ModelId, Failure> {
+    let client = hosting::client(fetch_config(chain))?;
+    let registry = ChainRegistry::of_reader(chain.clone());
+    let id = find(&registry, reference, None)?;
+    if !store.contains(&id) {
+        out.note(format!("fetching model {}", words::printable(reference)));
+        pull(&client, store, &registry, id, &Watch::new(out))?;
+    }
+    Ok(id)
+}
+
+fn pull(
+    client: &Client,
+    store: &Store,
+    registry: &ChainRegistry,
+    id: ModelId,
+    watch: &Watch,
+) -> Result<(), Failure> {
+    let pulled = veracity_hosting::pull(client, store, registry, id, BYTES_MAX, watch);
+    pulled.map(drop).map_err(|e| fetch_failure(&e))
 }
 
 /// The name here: the one that was asked for, else the last part of the registry's; none for an id.

@@ -16,7 +16,7 @@ use crate::{
 
 /// What was made.
 #[derive(Debug, Serialize)]
-struct Made {
+pub(super) struct Made {
     folder: String,
     network: String,
     upstreams: Vec<String>,
@@ -28,28 +28,18 @@ pub(super) fn init(
     network: &Path,
     upstreams: &[String],
     rpc: SocketAddr,
-    out: Output,
-) -> Result<(), Failure> {
+) -> Result<Made, Failure> {
     let network = network::read(network)?;
-    if upstreams.is_empty() {
-        let message = "a follower follows at least one node";
-        return Err(Failure::input(
-            "no_upstream",
-            message,
-            "give the JSON-RPC of a node with --upstream URL",
-        ));
-    }
     for url in upstreams {
         Rpc::new(url).map_err(|e| client_failure(&e))?;
     }
     let config = FollowerConfig { rpc, upstreams: upstreams.to_vec() };
     Folder::new(path).follow(&network, &config).map_err(|e| chain::folder_failure(&e))?;
-    out.result(&Made {
+    Ok(Made {
         folder: path.display().to_string(),
         network: network.hash().to_string(),
         upstreams: config.upstreams,
-    });
-    Ok(())
+    })
 }
 
 /// What runs where.

@@ -14,8 +14,9 @@ use crate::{
 
 /// Give up all roles of a node, and take its money out of the bond.
 ///
-/// It is not elected any more, but those who were elected before sign until the end of the third epoch after, and longer
-/// if the newly elected do not turn up: keep it running until then. Its money can be withdrawn after the delay that the
+/// A validator is not elected any more, but those who were elected before sign until the end of the third epoch after, and longer
+/// if the newly elected do not turn up: keep it running until then. Stop a worker, host or gateway first: its next start
+/// would bond it again. Its money can be withdrawn after the delay that the
 /// network prescribes.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  veracity node leave --folder v --operator-key operator.key")]

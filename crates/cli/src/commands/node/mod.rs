@@ -1,9 +1,12 @@
-//! `veracity node`: validators and followers of a network.
+//! `veracity node`: the nodes of a network, each with a folder of its own.
 
 mod bond;
 mod follower;
 mod init;
 mod leave;
+mod role;
+mod serve;
+mod settings;
 mod start;
 
 use clap::{Args, Subcommand};
@@ -15,10 +18,13 @@ Examples:
   veracity node init --folder v --network net.json --listen 203.0.113.7:30303
   veracity node bond --folder v --operator-key operator.key
   veracity node start --folder v
+  veracity node init --folder w --role worker --model me/digits \\
+      --chain http://node.example:8545 --operator-key operator.key
+  veracity node start --folder w
   veracity node init --role follower --folder f --network net.json --upstream http://203.0.113.1:8545
   veracity node leave --folder v --operator-key operator.key";
 
-/// Run a validator of a network: make it, bond it, start it, leave.
+/// Run a node of a network, a validator, follower, worker, host or gateway: make it, bond it, start it, leave.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct NodeArgs {

@@ -4,13 +4,18 @@ use clap::Args;
 use serde::Serialize;
 use veracity_node::{Contact, Folder, Node, NodeOptions};
 
-use super::follower;
+use super::{
+    follower,
+    role::{Flag, Kind, check_flags},
+    serve,
+};
 use crate::{chain, error::Failure, output::Output, server};
 
 const EXAMPLES: &str = "\
 Examples:
   veracity node start --folder ~/.veracity/localnet/0
-  veracity node start --folder /srv/validator --rpc 127.0.0.1:8545";
+  veracity node start --folder /srv/validator --rpc 127.0.0.1:8545
+  veracity node start --folder /srv/worker";
 
 /// Start the node of a folder, and run it until it is interrupted.
 #[derive(Debug, Args)]
@@ -19,17 +24,17 @@ pub(super) struct StartArgs {
     /// Folder of the node, with its keys and its network.
     #[arg(long, value_name = "DIR")]
     folder: PathBuf,
-    /// Address for peers [default: the folder's].
+    /// Address for peers; for a worker, host or gateway that for HTTP [default: the folder's].
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Address for JSON-RPC [default: the folder's].
+    /// Validator, follower: address for JSON-RPC [default: the folder's].
     #[arg(long, value_name = "ADDRESS")]
     rpc: Option<SocketAddr>,
-    /// Threads for consensus.
-    #[arg(long, default_value = "2")]
-    threads: NonZeroUsize,
-    /// Node to ask where to join and to find others through, beside the folder's, as veracity status shows it; may be
-    /// repeated.
+    /// Threads: of a validator or follower for consensus [default: 2], of a worker for models [default: one per core].
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Validator: node to ask where to join and to find others through, beside the folder's, as veracity status shows it;
+    /// may be repeated.
     #[arg(long, value_name = "KEY@ADDRESS")]
     bootstrap: Vec<Contact>,
 }
@@ -44,12 +49,35 @@ struct Banner {
     rpc: String,
 }
 
+/// Threads for consensus, unless something else is asked for.
+const CONSENSUS_THREADS: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
+
 /// Runs `veracity node start`.
 pub(super) fn execute(args: &StartArgs, out: Output) -> Result<(), Failure> {
-    let folder = Folder::new(&args.folder);
-    if folder.is_follower() {
-        return follower::start(&args.folder, args.rpc, args.threads, out);
+    let kind = Kind::of_folder(&args.folder)?;
+    let (validator, follower) = (kind == Kind::Validator, kind == Kind::Follower);
+    let flag = |name, given, fits| Flag { name, given, fits, needed: false };
+    let flags = [
+        flag("--rpc", args.rpc.is_some(), validator || follower),
+        flag("--listen", args.listen.is_some(), !follower),
+        flag("--bootstrap", !args.bootstrap.is_empty(), validator),
+    ];
+    check_flags(&kind, &flags)?;
+    match kind {
+        Kind::Validator => validate(args, out),
+        Kind::Follower => {
+            follower::start(&args.folder, args.rpc, args.threads.unwrap_or(CONSENSUS_THREADS), out)
+        }
+        Kind::Provider(_) => {
+            let threads = args.threads.map_or(0, NonZeroUsize::get);
+            serve::run(&args.folder, serve::Overrides { listen: args.listen, threads }, out)
+        }
     }
+}
+
+/// Runs a validator.
+fn validate(args: &StartArgs, out: Output) -> Result<(), Failure> {
+    let folder = Folder::new(&args.folder);
     let config = folder.config().map_err(|e| chain::folder_failure(&e))?;
     let identity = folder.identity().map_err(|e| chain::folder_failure(&e))?;
     let options = NodeOptions {
@@ -57,7 +85,7 @@ pub(super) fn execute(args: &StartArgs, out: Output) -> Result<(), Failure> {
         listen: args.listen.unwrap_or(config.listen),
         rpc: veracity_rpc::Config::new(args.rpc.unwrap_or(config.rpc)),
         beneficiary: config.beneficiary,
-        threads: args.threads,
+        threads: args.threads.unwrap_or(CONSENSUS_THREADS),
         bootstrap: args.bootstrap.clone(),
         allow_private: config.allow_private,
     };
