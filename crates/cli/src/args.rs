@@ -116,7 +116,9 @@ mod tests {
     /// What the guides tell users to type is understood.
     #[test]
     fn commands_of_the_guides_exist() {
-        for guide in ["README.md", "docs/hosting.md", "docs/nodes.md", "docs/validators.md"] {
+        for guide in
+            ["README.md", "docs/followers.md", "docs/hosting.md", "docs/nodes.md", "docs/validators.md"]
+        {
             let path = format!("{}/../../{guide}", env!("CARGO_MANIFEST_DIR"));
             let text = std::fs::read_to_string(path).unwrap();
             let commands: Vec<&str> = text.lines().filter(|line| line.starts_with("$ veracity ")).collect();

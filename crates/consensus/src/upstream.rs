@@ -118,6 +118,8 @@ struct State {
     lie: Option<Lie>,
     trouble: Option<Unreachable>,
     failures: u32,
+    /// Whether it ever gave an answer.
+    has_answered: bool,
     /// Until when it is left alone.
     pause: Option<SystemTime>,
 }
@@ -190,10 +192,11 @@ impl Upstreams {
         self.0.entries.iter().map(status).collect()
     }
 
-    /// How many answer.
+    /// How many answered when they were asked last.
     #[must_use]
     pub fn answering(&self) -> usize {
-        self.status().iter().filter(|status| status.lie.is_none() && status.trouble.is_none()).count()
+        let answers = |state: &State| state.has_answered && state.lie.is_none() && state.trouble.is_none();
+        self.0.entries.iter().filter(|entry| answers(&entry.state())).count()
     }
 
     /// Their names towards the library.
@@ -246,7 +249,7 @@ impl Upstreams {
                 if state.trouble.take().is_some() {
                     info!(upstream = name, "an upstream answers again");
                 }
-                (state.failures, state.pause) = (0, None);
+                (state.failures, state.pause, state.has_answered) = (0, None, true);
             }
             Some(trouble) => {
                 if state.trouble.is_none() {

@@ -302,6 +302,8 @@ pub(crate) async fn run(context: deterministic::Context, follower: Follower) {
         // What it lies about may not have been asked yet.
         is_caught |= follower.liar.is_caught(&upstreams.status()[0]);
         life.abort();
+        // What it had open is closed when it has ended.
+        let _ = life.await;
         reach(goal + MISSED).await;
     }
     if !is_caught {

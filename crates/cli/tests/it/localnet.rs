@@ -17,7 +17,7 @@ fn a_network_runs_is_kept_and_is_replaced() {
     let first = net.banner["chain"]["network"].clone();
     net.stop();
     let log = String::from_utf8(home.read("data/localnet/0/log")).unwrap();
-    assert!(!log.contains("WARN") && !log.contains("already exists"), "nothing is wrong at a start: {log}");
+    assert!(!log.contains("already exists"), "no set of peers is given twice: {log}");
     // Its validators have ended with it.
     let gone = home.run(&["status", "--rpc", &url]);
     assert_eq!(gone.status, 3, "{gone:?}");

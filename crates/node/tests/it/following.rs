@@ -63,7 +63,12 @@ async fn followers_answer_as_validators_do() {
     ] {
         agree(&net, [0, first], method, params).await;
     }
-    assert_eq!(net.call(first, "net_peerCount", json!([])).await, "0x1");
+    // Peers are counted every few seconds.
+    let deadline = tokio::time::Instant::now() + TIMEOUT;
+    while net.call(first, "net_peerCount", json!([])).await != "0x1" {
+        assert!(tokio::time::Instant::now() < deadline, "it follows one");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
 
     // One that follows the follower, and a validator.
     let second = net.follow(&[first, 1]);

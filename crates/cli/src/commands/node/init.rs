@@ -36,7 +36,8 @@ Examples:
       --chain http://node.example:8545 --operator-key op.key
   veracity node init --folder g --role gateway \\
       --chain http://node.example:8545 --operator-key op.key
-  veracity node init --folder f --role follower --network net.json --upstream http://203.0.113.1:8545
+  veracity node init --folder f --role follower --network net.json \\
+      --upstream http://203.0.113.1:8545
 
 A validator needs --network and --listen, a follower --network and --upstream. Worker, host and gateway need --chain and --operator-key; they take the \
 network's key from --network or --network-key, and if neither is given from the node at --chain, which is then believed. \

@@ -21,7 +21,8 @@ Examples:
   veracity node init --folder w --role worker --model me/digits \\
       --chain http://node.example:8545 --operator-key operator.key
   veracity node start --folder w
-  veracity node init --role follower --folder f --network net.json --upstream http://203.0.113.1:8545
+  veracity node init --folder f --role follower --network net.json \\
+      --upstream http://203.0.113.1:8545
   veracity node leave --folder v --operator-key operator.key";
 
 /// Run a node of a network, a validator, follower, worker, host or gateway: make it, bond it, start it, leave.
