@@ -294,7 +294,7 @@ impl Listener {
             }
         }
         // The other tasks go on.
-        futures::future::pending().await
+        futures::future::pending::<()>().await;
     }
 
     /// Whether an answer tells of a later round than any before.

@@ -215,7 +215,6 @@ fn one_that_is_stopped_and_started_again_goes_on() {
     let mut refused = 0;
     for (seed, after_ms) in [None, Some(800), Some(2500)].into_iter().enumerate() {
         for (absent_max, away_s) in [(0, 0), (0, 20), (1, 20)] {
-            println!("stopped after {after_ms:?} ms, away for {away_s} s, {absent_max} may be absent");
             simulate(seed as u64, async |context| {
                 let mut world = World::new(&context, 4, absent_max, FAST).await;
                 // It is the first to be ready.

@@ -39,7 +39,7 @@ fn start(home: &Home) -> (Running, Rpc) {
 
 /// Waits for an answer that is not null.
 #[track_caller]
-fn wait_for(home: &Home, rpc: &Rpc, method: &str, params: Value) -> Value {
+fn wait_for(home: &Home, rpc: &Rpc, method: &str, params: &Value) -> Value {
     let deadline = Instant::now() + TIMEOUT;
     loop {
         let answer: Value = rpc.call(method, params.clone()).unwrap();
@@ -65,7 +65,7 @@ fn a_follower_that_is_killed_goes_on_where_it_was() {
     for _ in 0..3 {
         let target = rpc.height().unwrap() + 3;
         let at = json!([format!("{target:#x}"), true]);
-        let block = wait_for(&home, &rpc, "eth_getBlockByNumber", at.clone());
+        let block = wait_for(&home, &rpc, "eth_getBlockByNumber", &at);
         assert_eq!(block, validator.call::<Value>("eth_getBlockByNumber", at).unwrap());
         follower.kill();
         (follower, rpc) = start(&home);
@@ -96,7 +96,7 @@ fn a_node_of_another_network_is_not_followed() {
     let (follower, rpc) = start(&home);
     let height = rpc.height().unwrap();
     let at = json!([format!("{:#x}", height + 2), false]);
-    let block = wait_for(&home, &rpc, "eth_getBlockByNumber", at.clone());
+    let block = wait_for(&home, &rpc, "eth_getBlockByNumber", &at);
     assert_eq!(block, Rpc::new(&url).unwrap().call::<Value>("eth_getBlockByNumber", at).unwrap());
     let log = log_of(&home);
     assert!(log.contains("a certificate that the network's key did not sign"), "{log}");

@@ -102,7 +102,7 @@ impl<T> Remembered<T> {
             (None, Some((_, old))) => return Ok(old),
             (None, None) => lock(&self.asking),
         };
-        if let Some(value) = fresh(&*lock(&self.value)) {
+        if let Some(value) = fresh(&lock(&self.value)) {
             return Ok(value);
         }
         let value = Arc::new(ask()?);

@@ -86,7 +86,7 @@ impl Liar {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&serving);
                 // A client that hangs up is no failure.
-                thread::spawn(move || shared.serve(stream).unwrap_or_default());
+                thread::spawn(move || shared.serve(&stream).unwrap_or_default());
             }
         });
         Self { address, shared }
@@ -149,25 +149,25 @@ fn reply(mut stream: &TcpStream, status: &str, headers: &str, body: &[u8]) -> st
 }
 
 impl Shared {
-    fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
-        let read = read(&stream)?;
+    fn serve(&self, stream: &TcpStream) -> std::io::Result<()> {
+        let read = read(stream)?;
         let path = read.line.split(' ').nth(1).unwrap_or_default().to_owned();
         let id = self.model.id().to_string();
         let parts: Vec<&str> = path.split('/').collect();
         match parts[..] {
             ["", "v2", "models", model, "ready"] if model == id => {
                 self.ready.fetch_add(1, SeqCst);
-                reply(&stream, "200 OK", "", br#"{"ready":true}"#)
+                reply(stream, "200 OK", "", br#"{"ready":true}"#)
             }
             ["", "v2", "models"] => {
                 let row = format!(r#"{{"models":[{{"name":"x","version":"{id}","state":"READY"}}]}}"#);
-                reply(&stream, "200 OK", "", row.as_bytes())
+                reply(stream, "200 OK", "", row.as_bytes())
             }
             ["", "v2", "models", name, "versions", model, "infer"] if model == id => {
                 self.asked.fetch_add(1, SeqCst);
-                self.infer(&stream, &name.replace("%2F", "/"), &read)
+                self.infer(stream, &name.replace("%2F", "/"), &read)
             }
-            _ => reply(&stream, "404 Not Found", "", br#"{"error":"no","code":"model_not_found"}"#),
+            _ => reply(stream, "404 Not Found", "", br#"{"error":"no","code":"model_not_found"}"#),
         }
     }
 

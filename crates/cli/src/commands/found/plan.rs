@@ -88,7 +88,7 @@ fn plan_failure(error: &PlanError) -> Failure {
     Failure::input("plan", error, "make the plan again with veracity found plan")
 }
 
-fn read_founder(path: &PathBuf) -> Result<FounderFile, Failure> {
+fn read_founder(path: &Path) -> Result<FounderFile, Failure> {
     let text = String::from_utf8_lossy(&files::read(path, FOUNDER_BYTES_MAX)?).into_owned();
     let fix = "ask for the file that veracity found prepare wrote";
     FounderFile::from_json(&text).map_err(|e| Failure::input("founder", e, fix).about(path))
@@ -115,7 +115,7 @@ pub(super) fn execute(args: &PlanArgs, out: Output) -> Result<(), Failure> {
     let draft = PlanDraft {
         chain_id: args.chain_id,
         time: args.time.unwrap_or(now),
-        founders: args.founders.iter().map(read_founder).collect::<Result<_, _>>()?,
+        founders: args.founders.iter().map(|path| read_founder(path)).collect::<Result<_, _>>()?,
         bond: args.bond.unwrap_or(U256::from(least)),
         allocations,
         parameters,

@@ -35,7 +35,7 @@ pub(crate) struct NodeArgs {
 
 #[derive(Debug, Subcommand)]
 enum NodeCommand {
-    Init(init::InitArgs),
+    Init(Box<init::InitArgs>),
     Bond(bond::BondArgs),
     Start(start::StartArgs),
     Leave(leave::LeaveArgs),
