@@ -36,6 +36,9 @@ pub enum Failed {
     /// The outcome could not be recorded.
     #[error("the outcome could not be recorded: {0}")]
     Record(#[source] RecordError),
+    /// It has recorded the outcome, and none of the others is heard any more.
+    #[error("it has the outcome, and the others are gone")]
+    Alone,
     /// It was asked to stop.
     #[error("it was asked to stop")]
     Asked,

@@ -129,6 +129,9 @@ const RETRY: Duration = Duration::from_millis(200);
 /// How long a founder that knows that all have ended goes on telling that it has.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How long a founder that has the outcome waits for others when none is there.
+const ALONE: Duration = Duration::from_secs(60);
+
 /// Blocks of a ceremony's chain. Dealings are sent with each block of the first half, and must be answered within it. Leaders
 /// take turns, so that every founder leads many times in it, which paces the chain by the slowest, and in the second half,
 /// where each dealer has to publish a log in a block of its own. A quorum nearby may give up on a founder far away as a
@@ -263,9 +266,17 @@ where
         }
     }
 
-    /// Goes on until all others have ended as this founder did, and then for a while.
+    /// Goes on until all others have ended as this founder did, and then for a while; or until none has been heard for
+    /// long: they may have ended before it was started again.
     async fn serve(&mut self, outcome: B256) -> Result<(), Failed> {
+        let mut alone_since = self.context.current();
         while !self.roster.have_all_ended(outcome) {
+            let now = self.context.current();
+            if !self.roster.is_alone(now) {
+                alone_since = now;
+            } else if now.duration_since(alone_since).is_ok_and(|passed| passed >= ALONE) {
+                return Err(Failed::Alone);
+            }
             self.turn(Step::Ended(outcome)).await?;
         }
         let until = self.context.current() + LINGER;
@@ -385,11 +396,14 @@ where
             (B256::ZERO, Some(failed))
         }
     };
-    select! {
-        served = talk.serve(outcome) => served?,
-        _ = &mut task.0 => return Err(Failed::Ended),
+    let served = select! {
+        served = talk.serve(outcome) => served,
+        _ = &mut task.0 => Err(Failed::Ended),
+    };
+    match (failed, served) {
+        (Some(failed), Ok(()) | Err(Failed::Alone)) => Err(failed),
+        (_, served) => served,
     }
-    failed.map_or(Ok(()), Err)
 }
 
 /// What separates the signatures of this ceremony from all others. The library wants it for as long as the program runs.

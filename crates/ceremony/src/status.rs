@@ -132,6 +132,11 @@ impl Roster {
         ready == self.heard.len() || begun > faulty_max || self.enough_since.is_some_and(is_long)
     }
 
+    /// Whether none of the others is there.
+    pub(crate) fn is_alone(&self, now: SystemTime) -> bool {
+        self.there(now).next().is_none()
+    }
+
     /// Whether all have ended as this founder did.
     pub(crate) fn have_all_ended(&self, outcome: B256) -> bool {
         self.heard.values().all(|heard| matches!(heard, Some((step, _)) if *step == Step::Ended(outcome)))

@@ -8,7 +8,9 @@ use alloy_consensus::{
 };
 use alloy_primitives::{Address, B256};
 use commonware_consensus::{
-    Application as ConsensusApplication, Heightable as _, marshal::ancestry::Ancestry, types::Round,
+    Application as ConsensusApplication, Heightable as _,
+    marshal::ancestry::Ancestry,
+    types::{Round, View},
 };
 use commonware_cryptography::bls12381::primitives::variant::MinSig;
 use commonware_cryptography::{Digested, Digestible as _, ed25519};
@@ -358,6 +360,14 @@ impl Recent {
     }
 }
 
+/// The first view of an epoch.
+const FIRST_VIEW: View = View::new(1);
+/// How long the first view of an epoch is drawn out, once by its leader, so that all enter the epoch before anything is
+/// sent in it, and once by all others before they go on to the second view, so that they have heard everybody's vote. The
+/// library knows nobody at first; it gives up on a leader that it has not heard if it has heard a quorum. When only some of
+/// the validators do that, a view is lost for all, with the whole time that it may take.
+const EPOCH_PAUSE: Duration = Duration::from_millis(200);
+
 /// Paces proposals: one with transactions is made at once, one without after a heartbeat.
 ///
 /// This waits in front of the state's owner, which finalizes nothing while it builds.
@@ -397,6 +407,9 @@ where
         ancestry: impl Ancestry<Block>,
         input: A::Input,
     ) -> Option<Digested<Block>> {
+        if context.round.view() == FIRST_VIEW {
+            runtime.sleep(EPOCH_PAUSE).await;
+        }
         // A parent that this node did not check itself is rare: then there is no wait.
         if let Some(head) = self.heads.get(&context.parent.1.0) {
             select! {
@@ -412,6 +425,10 @@ where
     /// vote and never decides it. It waits here, where it holds up nobody else, and not beyond what the check would
     /// refuse anyway.
     async fn verify(&mut self, (runtime, context): (E, Context), ancestry: impl Ancestry<Block>) -> bool {
+        // The vote has been cast by now; this is what certification waits for.
+        if context.round.view() == FIRST_VIEW {
+            runtime.sleep(EPOCH_PAUSE).await;
+        }
         if let Some(block) = ancestry.peek() {
             let begins = block.inner().header().timestamp;
             let parent = self.heads.get(&context.parent.1.0);

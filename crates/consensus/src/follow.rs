@@ -29,7 +29,7 @@ use commonware_glue::stateful::{Config as StatefulConfig, Stateful, SyncPlan, db
 use commonware_macros::select;
 use commonware_parallel::{Sequential, Strategy};
 use commonware_runtime::{Clock, Metrics, Network, Spawner, Storage};
-use commonware_utils::NZDuration;
+use commonware_utils::{NZDuration, futures::Pool};
 use futures::future::join_all;
 use rand_core::CryptoRng;
 use tokio::sync::{mpsc, watch};
@@ -365,8 +365,10 @@ async fn progress<E: Clock>(
 
 /// After this, what a client brought and still waits is sent again.
 const REPEAT: Duration = Duration::from_secs(3);
-/// Transactions of clients that are sent again.
-const REPEATED_MAX: usize = 1 << 12;
+/// Transactions of clients that are sent again, and that wait to be sent.
+const REPEATED_MAX: usize = 1 << 14;
+/// Transactions that are handed over at once.
+const SUBMITTED_AT_ONCE: usize = 32;
 
 /// Hands what clients bring to upstreams, again and again while it waits: one may have been away, or lost it.
 async fn forward<E: Clock>(
@@ -375,24 +377,36 @@ async fn forward<E: Clock>(
     mut news: mpsc::UnboundedReceiver<Recovered<TxEnvelope>>,
     pool: SharedPool,
 ) {
+    let context = Arc::new(context);
+    // What clients brought, and the part of it that is to be sent now.
     let mut own: VecDeque<B256> = VecDeque::new();
+    let mut due: VecDeque<B256> = VecDeque::new();
+    let mut open = Pool::default();
     let mut repeat_at = context.current() + REPEAT;
     loop {
+        while open.len() < SUBMITTED_AT_ONCE
+            && let Some(hash) = due.pop_front()
+        {
+            // One that was replaced, or is in a block, is not sent.
+            let Some(transaction) = pool.with(|pool| pool.get(&hash).cloned()) else { continue };
+            let (upstreams, clock) = (upstreams.clone(), context.clone());
+            open.push(async move {
+                upstreams.submit(clock.as_ref(), &transaction.encoded_2718().into()).await;
+            });
+        }
         select! {
-            first = news.recv() => {
-                let Some(transaction) = first else { return futures::future::pending().await };
-                own.push_back(*transaction.tx_hash());
-                own.drain(..own.len().saturating_sub(REPEATED_MAX));
-                upstreams.submit(&context, &transaction.encoded_2718().into()).await;
-            },
-            () = context.sleep_until(repeat_at) => {
-                let waiting: Vec<_> = pool.with(|pool| {
-                    own.retain(|hash| pool.get(hash).is_some());
-                    own.iter().filter_map(|hash| pool.get(hash).cloned()).collect()
-                });
-                for transaction in waiting {
-                    upstreams.submit(&context, &transaction.encoded_2718().into()).await;
+            transaction = news.recv() => {
+                let Some(transaction) = transaction else { return futures::future::pending().await };
+                for queue in [&mut own, &mut due] {
+                    queue.push_back(*transaction.tx_hash());
+                    queue.drain(..queue.len().saturating_sub(REPEATED_MAX));
                 }
+            },
+            () = open.next_completed() => {},
+            () = context.sleep_until(repeat_at) => {
+                pool.with(|pool| own.retain(|hash| pool.get(hash).is_some()));
+                // What still waits for its first turn is among them.
+                due.clone_from(&own);
                 repeat_at = context.current() + REPEAT;
             },
         }

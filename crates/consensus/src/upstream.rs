@@ -8,7 +8,10 @@
 //! checked by the library, which reports it to [`Judge`].
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -145,6 +148,8 @@ struct Shared {
     entries: Vec<Entry>,
     /// How long an answer may take.
     timeout: Duration,
+    /// Which of them gets the next transaction first.
+    turn: AtomicUsize,
     /// Kept, because the library ends when nobody could tell it of peers any more.
     tracked: Mutex<Vec<mpsc::UnboundedSender<PeerSetUpdate<PublicKey>>>>,
     blocked: Mutex<Vec<ring::Sender<Set<PublicKey>>>>,
@@ -154,6 +159,10 @@ impl std::fmt::Debug for Upstreams {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.status()).finish()
     }
+}
+
+fn silence(timeout: Duration) -> Unreachable {
+    Unreachable(format!("no answer within {} ms", timeout.as_millis()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -170,7 +179,13 @@ impl Upstreams {
             state: Mutex::default(),
         });
         let (tracked, blocked) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Shared { entries: entries.collect(), timeout, tracked, blocked }))
+        Self(Arc::new(Shared {
+            entries: entries.collect(),
+            timeout,
+            turn: AtomicUsize::new(0),
+            tracked,
+            blocked,
+        }))
     }
 
     /// How long an answer may take.
@@ -214,7 +229,9 @@ impl Upstreams {
 
     /// Until when an upstream is left alone, if that is later than now.
     pub(crate) fn pause(&self, key: &PublicKey, now: SystemTime) -> Option<SystemTime> {
-        self.entry(key)?.state().pause.filter(|until| *until > now)
+        let until = self.entry(key)?.state().pause.filter(|until| *until > now)?;
+        // The clock may have been set back since.
+        Some(now.checked_add(PAUSE_MAX).map_or(until, |latest| until.min(latest)))
     }
 
     fn liars(&self) -> Set<PublicKey> {
@@ -276,9 +293,7 @@ impl Upstreams {
         let timeout = self.0.timeout + wait;
         let answer = select! {
             answer = entry.upstream.ask(question.clone()) => answer,
-            () = clock.sleep(timeout) => {
-                Err(Unreachable(format!("no answer within {} ms", timeout.as_millis())))
-            },
+            () = clock.sleep(timeout) => Err(silence(timeout)),
         };
         self.heard(entry, clock.current(), answer.as_ref().err());
         let answer = answer.ok().flatten()?;
@@ -291,18 +306,23 @@ impl Upstreams {
         }
     }
 
-    /// Hands a transaction to those that answer, until one takes it. Returns whether one did.
+    /// Hands a transaction to those that answer, until one takes it: each time another is the first, so that what one
+    /// keeps to itself gets to the next. Returns whether one did.
     pub(crate) async fn submit(&self, clock: &impl Clock, transaction: &Bytes) -> bool {
-        for entry in &self.0.entries {
+        let entries = &self.0.entries;
+        let first = self.0.turn.fetch_add(1, Ordering::Relaxed).checked_rem(entries.len()).unwrap_or(0);
+        let (before, from_first) = entries.split_at(first);
+        for entry in from_first.iter().chain(before) {
             let is_left_alone = self.pause(&entry.key, clock.current()).is_some();
             if is_left_alone || self.is_dropped(&entry.key) {
                 continue;
             }
             let taken = select! {
-                taken = entry.upstream.submit(transaction.clone()) => taken.is_ok(),
-                () = clock.sleep(self.0.timeout) => false,
+                taken = entry.upstream.submit(transaction.clone()) => taken,
+                () = clock.sleep(self.0.timeout) => Err(silence(self.0.timeout)),
             };
-            if taken {
+            self.heard(entry, clock.current(), taken.as_ref().err());
+            if taken.is_ok() {
                 return true;
             }
         }

@@ -119,7 +119,9 @@ impl Folder {
         Self(path.to_owned())
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.0
     }
 
@@ -175,6 +177,22 @@ impl Folder {
         self.make(network, &[], FOLLOWER, config)
     }
 
+    /// An empty folder beside this one with a name that nothing has, to be filled and moved here: so this one is there
+    /// whole or not at all. What a crash leaves of it is hidden, and never used.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub fn beside(&self) -> Result<Self, FolderError> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)
+            .map_err(|e| FolderError::Io { path: self.0.clone(), source: e.into() })?;
+        let name = self.0.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let path = self.0.with_file_name(format!(".{name}.new-{}", alloy_primitives::hex::encode(random)));
+        let made = fs::create_dir_all(&path).and_then(|()| restrict(&path));
+        made.map_err(|source| FolderError::Io { path: path.clone(), source })?;
+        Ok(Self(path))
+    }
+
     fn make(
         &self,
         network: &Network,
@@ -185,17 +203,11 @@ impl Folder {
         if self.network_file().exists() {
             return Err(FolderError::Taken { path: self.0.clone() });
         }
-        // Made beside it and moved, so that it is there whole or not at all.
-        let made = Self(self.0.with_extension("new"));
+        let made = self.beside()?;
         let at = |path: &Path| {
             let path = path.to_owned();
             move |source| FolderError::Io { path, source }
         };
-        if made.0.exists() {
-            fs::remove_dir_all(&made.0).map_err(at(&made.0))?;
-        }
-        fs::create_dir_all(&made.0).map_err(at(&made.0))?;
-        restrict(&made.0).map_err(at(&made.0))?;
         for (name, key) in keys {
             made.write(name, &alloy_primitives::hex::encode(key))?;
         }

@@ -21,6 +21,7 @@ use crate::{
 
 const FOUNDER: &str = "founder.json";
 const FOUNDING: &str = "founding";
+const FOUNDING_GONE: &str = "founding.gone";
 
 /// How a founder takes part.
 #[derive(Debug, Clone)]
@@ -122,13 +123,7 @@ impl Folder {
         if self.file("node.key").exists() || self.network_file().exists() {
             return Err(FolderError::Taken { path: self.path().to_owned() });
         }
-        // Made beside it and moved, so that it is there whole or not at all.
-        let made = Self::new(&self.path().with_extension("new"));
-        if made.path().exists() {
-            fs::remove_dir_all(made.path()).map_err(at(made.path()))?;
-        }
-        fs::create_dir_all(made.path()).map_err(at(made.path()))?;
-        restrict(made.path()).map_err(at(made.path()))?;
+        let made = self.beside()?;
         made.write("node.key", &hex::encode(seed))?;
         made.write(CONFIG, &serde_json::to_string_pretty(config).expect("all keys are strings"))?;
         made.write(FOUNDER, &founder.to_json())?;
@@ -201,13 +196,18 @@ impl Folder {
         written.map_err(at(&path))
     }
 
-    /// Removes what ceremonies kept. Their secrets must not outlive the shares of the first epoch.
+    /// Removes what ceremonies kept. Their secrets must not outlive the shares of the first epoch. It is moved first: no
+    /// ceremony goes on with a part of it.
     pub(crate) fn forget_founding(&self) -> Result<(), FolderError> {
-        let path = self.file(FOUNDING);
-        match fs::remove_dir_all(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(FolderError::Io { path, source }),
-            _ => Ok(()),
-        }
+        let (path, gone) = (self.file(FOUNDING), self.file(FOUNDING_GONE));
+        let is_there = |result: io::Result<()>| match result {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        };
+        let forgotten = is_there(fs::remove_dir_all(&gone))
+            .and_then(|()| is_there(fs::rename(&path, &gone)))
+            .and_then(|()| is_there(fs::remove_dir_all(&gone)));
+        forgotten.map_err(at(&path))
     }
 }
 
@@ -301,7 +301,7 @@ impl Founding {
                 self.folder.forget_founding()?;
                 Ok(true)
             }
-            Err(Failed::Asked) if self.folder.network_file().exists() => Ok(false),
+            Err(Failed::Asked | Failed::Alone) if self.folder.network_file().exists() => Ok(false),
             Err(failed) => Err(failed.into()),
         }
     }

@@ -3,7 +3,9 @@ use std::path::PathBuf;
 use alloy_primitives::{B256, Bytes};
 use alloy_rpc_types_eth::BlockId;
 use alloy_sol_types::{GenericContractError, SolInterface as _};
-use jsonrpsee::types::{ErrorObjectOwned, error::INTERNAL_ERROR_CODE, error::INVALID_PARAMS_CODE};
+use jsonrpsee::types::{
+    ErrorObjectOwned, error::INTERNAL_ERROR_CODE, error::INVALID_PARAMS_CODE, error::METHOD_NOT_FOUND_CODE,
+};
 use veracity_chain::{CallError, PoolError, TraceError};
 
 use crate::ConfigError;
@@ -243,6 +245,9 @@ pub enum RpcError {
     /// This node makes and follows no blocks of a network.
     #[error("this node has no consensus to follow: ask a validator or a follower of the network")]
     NoConsensus,
+    /// It must be asked over HTTP, where a connection has one answer at a time.
+    #[error("followers ask over HTTP, not over a WebSocket: use the node's http:// URL")]
+    HttpOnly,
     /// Trouble with the disk.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -269,6 +274,7 @@ impl RpcError {
             | Self::UnknownTransaction { .. }
             | Self::NoNetworkKey
             | Self::NoConsensus => -32001,
+            Self::HttpOnly => METHOD_NOT_FOUND_CODE,
             Self::StateNotKept { .. } | Self::NotKept { .. } => -32002,
             Self::Limit { .. } | Self::Logs { .. } => -32005,
             Self::UnknownFilter | Self::Call(_) | Self::Halted { .. } | Self::Trace(_) | Self::Pool(_) => {

@@ -55,7 +55,11 @@ impl<S> Layer<S> for Hosts {
     }
 }
 
-/// A service that refuses requests for other hosts.
+/// Marks requests that come over a WebSocket, where nothing limits how many one connection makes at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OverWebSocket;
+
+/// A service that refuses requests for other hosts, and marks those over a WebSocket.
 #[derive(Debug, Clone)]
 pub(crate) struct HostCheck<S> {
     inner: S,
@@ -77,8 +81,11 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: HttpRequest<B>) -> Self::Future {
+    fn call(&mut self, mut request: HttpRequest<B>) -> Self::Future {
         if self.hosts.serves(&request) {
+            if request.headers().contains_key("upgrade") {
+                request.extensions_mut().insert(OverWebSocket);
+            }
             return Box::pin(self.inner.call(request));
         }
         Box::pin(std::future::ready(Ok(refused())))

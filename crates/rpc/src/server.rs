@@ -16,6 +16,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// How long it may take to answer.
 const PONG_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long requests in progress may hold up a stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// A running server. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -30,11 +33,14 @@ impl Server {
         self.address
     }
 
-    /// Stops: no new requests are taken. Returns once those in progress are answered and all connections are closed.
+    /// Stops: no new requests are taken. Returns once those in progress are answered and all connections are closed, or
+    /// after [`STOP_TIMEOUT`]: a client chooses how long its requests take.
     pub async fn stop(self) {
         // An error means that it has stopped already.
         let _ = self.handle.stop();
-        self.handle.stopped().await;
+        if tokio::time::timeout(STOP_TIMEOUT, self.handle.stopped()).await.is_err() {
+            tracing::warn!("some requests were still in progress when the server stopped");
+        }
     }
 }
 

@@ -552,7 +552,10 @@ impl Clients {
                     let nonce = account.map_or(0, |account| account.nonce);
                     let rest = usize::try_from(nonce).unwrap_or(usize::MAX);
                     for transaction in workload.transactions[*client].iter().skip(rest).take(AT_ONCE) {
-                        world.lock().sent(validator, now, *transaction.tx_hash());
+                        // Those before the first block wait for validators that have yet to start.
+                        if head.header.number > 0 {
+                            world.lock().sent(validator, now, *transaction.tx_hash());
+                        }
                         // It may be here already, or in a block by now.
                         let _ = pool.submit(transaction.clone());
                     }

@@ -3,10 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::{Bytes, U64};
-use jsonrpsee::types::{ErrorObjectOwned, Params};
+use jsonrpsee::{
+    Extensions,
+    types::{ErrorObjectOwned, Params},
+};
 
 use super::{Json, Table, answered};
-use crate::{FollowQuestion, RpcError, arguments::Arguments, node::Node};
+use crate::{FollowQuestion, RpcError, arguments::Arguments, hosts::OverWebSocket, node::Node};
 
 /// Longest wait for news, in milliseconds.
 const WAIT_MS_MAX: u64 = 30_000;
@@ -14,17 +17,17 @@ const WAIT_MS_MAX: u64 = 30_000;
 const RANGE_REQUEST_BYTES_MAX: usize = 64;
 
 pub(super) fn register(table: &mut Table) {
-    table.waiting("veracity_latestFinalization", latest);
-    table.waiting("veracity_getConsensusBlock", |params, node| {
+    table.following("veracity_latestFinalization", latest);
+    table.following("veracity_getConsensusBlock", |params, node| {
         one(params, node, |arguments| arguments.next("hash").map(FollowQuestion::Block))
     });
-    table.waiting("veracity_getFinalizedBlock", |params, node| {
+    table.following("veracity_getFinalizedBlock", |params, node| {
         one(params, node, |arguments| {
             let height: U64 = arguments.next("height")?;
             Ok(FollowQuestion::Finalized(height.to()))
         })
     });
-    table.waiting("veracity_getStateRange", |params, node| {
+    table.following("veracity_getStateRange", |params, node| {
         one(params, node, |arguments| {
             let request: Bytes = arguments.next("request")?;
             if request.len() > RANGE_REQUEST_BYTES_MAX {
@@ -33,6 +36,25 @@ pub(super) fn register(table: &mut Table) {
             Ok(FollowQuestion::State(request))
         })
     });
+}
+
+impl Table {
+    /// Answers a follower, which may take long. Over HTTP only: there a connection has one question and one answer at a
+    /// time, and connections are limited.
+    fn following<F: Future<Output = Result<Json, ErrorObjectOwned>> + Send + 'static>(
+        &mut self,
+        name: &'static str,
+        answer: fn(Params<'static>, Arc<Node>) -> F,
+    ) {
+        let registered =
+            self.module.register_async_method(name, move |params, node, extensions: Extensions| async move {
+                if extensions.get::<OverWebSocket>().is_some() {
+                    return Err(RpcError::HttpOnly.into());
+                }
+                answer(params, Arc::clone(&node)).await
+            });
+        registered.expect("names differ");
+    }
 }
 
 async fn one(

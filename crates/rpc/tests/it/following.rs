@@ -6,7 +6,10 @@ use std::{
 };
 
 use alloy_primitives::{B256, Bytes};
-use jsonrpsee::rpc_params;
+use jsonrpsee::{
+    core::client::{ClientT as _, Error as ClientError},
+    rpc_params,
+};
 use serde_json::Value;
 use veracity_rpc::{Config, Follow, FollowAnswer, FollowQuestion, Services, serve};
 
@@ -83,6 +86,40 @@ async fn what_is_no_question_is_refused() {
         (refusal.code(), refusal.message()),
         (-32001, "this node has no consensus to follow: ask a validator or a follower of the network")
     );
+}
+
+/// On a WebSocket one client could have any number of them at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_ask_over_http() {
+    let (_node, server) = served(Some(Arc::new(Asked::default()))).await;
+    let url = format!("ws://{}", server.address());
+    let ws = jsonrpsee::ws_client::WsClientBuilder::default().build(url).await.unwrap();
+    for (method, params) in [
+        ("veracity_latestFinalization", rpc_params!["0x0", "0x7530"]),
+        ("veracity_getStateRange", rpc_params!["0x0102"]),
+    ] {
+        let refused = ws.request::<Value, _>(method, params).await.expect_err("it is refused");
+        let ClientError::Call(refusal) = refused else { panic!("{refused}") };
+        assert_eq!(refusal.code(), -32601, "{refusal}");
+        assert!(refusal.message().contains("http://"), "{refusal}");
+    }
+}
+
+/// What a client waits for does not hold up a stop, however often it asks for it at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_does_not_keep_the_server_from_stopping() {
+    let (node, server) = served(Some(Arc::new(Asked::default()))).await;
+    let waiting = tokio::spawn(async move {
+        let mut batch = jsonrpsee::core::params::BatchRequestBuilder::new();
+        for _ in 0..100 {
+            batch.insert("veracity_latestFinalization", rpc_params!["0x64", "0x7530"]).unwrap();
+        }
+        node.http.batch_request::<Value>(batch).await.map(|_| ())
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let stopped = tokio::time::timeout(Duration::from_secs(20), server.stop()).await;
+    assert!(stopped.is_ok(), "a hundred times 30 seconds are not waited for");
+    waiting.abort();
 }
 
 /// News come when there is a block, and without one the answer comes when the time is over.

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::SystemTime};
 
 use alloy_primitives::hex;
 use clap::Args;
@@ -28,7 +28,12 @@ pub(super) struct ShowArgs {
 pub(super) struct Shown {
     plan: String,
     chain_id: u64,
+    /// Time of the first block, in seconds since 1970.
     time: u64,
+    gas_limit: u64,
+    base_fee_wei: Option<String>,
+    /// Bonded nodes that found nothing: workers, hosts, gateways.
+    other_nodes: usize,
     founders: Vec<ShownFounder>,
     absent_max: u32,
     faulty_max: usize,
@@ -63,6 +68,9 @@ impl Shown {
             plan: hex::encode(plan.hash()),
             chain_id: genesis.chain_id(),
             time: genesis.ethereum.timestamp,
+            gas_limit: genesis.ethereum.gas_limit,
+            base_fee_wei: genesis.ethereum.base_fee_per_gas.map(|fee| fee.to_string()),
+            other_nodes: genesis.nodes.len().saturating_sub(plan.founders().len()),
             founders: plan.founders().iter().map(founder).collect(),
             absent_max: plan.absent_max(),
             faulty_max: faulty_max(plan.founders().len()),
@@ -87,11 +95,38 @@ fn in_ver(wei: &str) -> String {
     wei.parse().map(ver).unwrap_or_default()
 }
 
+/// How far a time is from now. Blocks have no time before it, so a network that begins in days stands still until then.
+fn from_now(time: u64) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let span = |seconds: u64| match seconds {
+        ..120 => format!("{seconds} seconds"),
+        120..7200 => format!("{} minutes", seconds / 60),
+        7200..172_800 => format!("{} hours", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    };
+    match time.checked_sub(now) {
+        None => format!("{} ago", span(now - time)),
+        Some(ahead) if ahead < 3600 => format!("in {}", span(ahead)),
+        Some(ahead) => format!("IN {}: the network stands still until then", span(ahead)),
+    }
+}
+
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Plan {}", self.plan)?;
         writeln!(f, "  chain id       {}", self.chain_id)?;
-        writeln!(f, "  begins         {} seconds after 1970", self.time)?;
+        writeln!(f, "  begins         {} ({} seconds after 1970)", from_now(self.time), self.time)?;
+        writeln!(f, "  gas limit      {}", self.gas_limit)?;
+        if let Some(fee) = &self.base_fee_wei {
+            writeln!(f, "  base fee       {fee} wei, which is not the usual")?;
+        }
+        if self.other_nodes > 0 {
+            writeln!(
+                f,
+                "  other nodes    {} that found nothing are bonded: read the file",
+                self.other_nodes
+            )?;
+        }
         writeln!(f, "  founders       {}, of whom {} may be faulty", self.founders.len(), self.faulty_max)?;
         for founder in &self.founders {
             let ShownFounder { node, operator, endpoint, bond_wei } = founder;

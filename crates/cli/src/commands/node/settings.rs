@@ -2,7 +2,7 @@
 //! executor's key.
 
 use std::{
-    fs, io,
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -80,19 +80,14 @@ impl Settings {
             let message = format!("{} has a node in it already", folder.display());
             return Err(Failure::input("node_folder_taken", message, "choose another folder"));
         }
-        // Made beside it and moved; what is left of an attempt before is none that ever ran.
-        let made = folder.with_extension("new");
-        if made.exists() {
-            fs::remove_dir_all(&made).map_err(|e| Failure::write(&made, &e))?;
-        }
-        fs::create_dir_all(&made).map_err(|e| Failure::write(&made, &e))?;
-        restrict(&made).map_err(|e| Failure::write(&made, &e))?;
+        let made = veracity_node::Folder::new(folder).beside().map_err(|e| chain::folder_failure(&e))?;
+        let made = made.path();
         let store = Store::open(made.join(DATA)).map_err(|e| data::store_failure(&e))?;
         let key = data::executor_key(&store)?;
         drop(store);
         let text = serde_json::to_string_pretty(self).expect("all keys are strings");
         files::write(&made.join(CONFIG), text.as_bytes())?;
-        fs::rename(&made, folder).map_err(|e| Failure::write(folder, &e))?;
+        fs::rename(made, folder).map_err(|e| Failure::write(folder, &e))?;
         Ok(key)
     }
 
@@ -135,27 +130,16 @@ impl Settings {
         let mut failed = None;
         for url in &self.chain {
             match Chain::connect(url) {
-                Ok(connected) => {
-                    provider::check_network(&connected, &key)?;
-                    return Ok((connected, url.clone()));
-                }
-                Err(error) => failed = failed.or(Some(error)),
+                Ok(connected) => match provider::check_network(&connected, &key) {
+                    Ok(()) => return Ok((connected, url.clone())),
+                    // It must not keep the others from being asked; if none is right, it is what has to be mended.
+                    Err(other) => failed = Some(other),
+                },
+                Err(error) => failed = failed.or_else(|| Some(client_failure(&error))),
             }
         }
-        Err(failed.map_or_else(
-            || Failure::input("node_folder", "node.json names no chain", "add the URL of a node"),
-            |error| client_failure(&error),
-        ))
+        Err(failed.unwrap_or_else(|| {
+            Failure::input("node_folder", "node.json names no chain", "add the URL of a node")
+        }))
     }
-}
-
-/// Secrets lie below.
-#[cfg(unix)]
-fn restrict(path: &Path) -> io::Result<()> {
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))
-}
-
-#[cfg(not(unix))]
-fn restrict(_: &Path) -> io::Result<()> {
-    Ok(())
 }
