@@ -2,6 +2,7 @@
 
 use std::{fmt, path::Path};
 
+use alloy_primitives::Address;
 use serde::Serialize;
 pub(crate) use veracity_client::ver;
 use veracity_client::{Account, ClientError};
@@ -78,6 +79,19 @@ impl fmt::Display for Banner {
     }
 }
 
+/// An address as a user writes it. With capital and small letters it must have the checksum of EIP-55, so that a slip of
+/// the finger is noticed.
+pub(crate) fn address(text: &str) -> Result<Address, String> {
+    let address: Address = text.parse().map_err(|_| format!("{text} is no address"))?;
+    let digits = text.trim_start_matches("0x");
+    let is_mixed =
+        digits.bytes().any(|b| b.is_ascii_lowercase()) && digits.bytes().any(|b| b.is_ascii_uppercase());
+    if is_mixed && address.to_checksum(None).trim_start_matches("0x") != digits {
+        return Err(format!("{text} has a digit or more that is wrong: its checksum (EIP-55) does not fit"));
+    }
+    Ok(address)
+}
+
 /// The account whose private key a file has, in hexadecimal digits.
 ///
 /// # Errors
@@ -128,6 +142,23 @@ pub(crate) fn node_failure(error: &NodeError) -> Failure {
     match error {
         NodeError::Folder(error) => folder_failure(error),
         NodeError::Serve(error) => Failure::outside("rpc_port", error, "choose another address with --rpc"),
-        error => Failure::outside("node", error, "see the log; RUST_LOG=debug says more"),
+        NodeError::NoUpstream | NodeError::Upstream(_) | NodeError::Lies { .. } => {
+            Failure::input("upstreams", error, "put the JSON-RPC of nodes of this network into follower.json")
+        }
+        error => Failure::outside("node", error, "do as it says; the log above has more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_address_is_refused() {
+        let right = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+        assert!(address(right).is_ok() && address(&right.to_lowercase()).is_ok());
+        let refused = address("0x70997970C51812dc3A010C7d01b50e0d17dc79C9").unwrap_err();
+        assert!(refused.contains("EIP-55"), "{refused}");
+        assert!(address("0x7099").unwrap_err().contains("no address"));
     }
 }

@@ -55,6 +55,20 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write().map_err(|e: io::Error| Failure::write(path, &e))
 }
 
+/// As [`write`], but a file with anything else in it is not overwritten.
+///
+/// # Errors
+/// `file_exists`, `file_not_writable`.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let is_taken =
+        fs::metadata(path).is_ok_and(|m| m.is_file()) && !fs::read(path).is_ok_and(|old| old == bytes);
+    if is_taken {
+        let message = format!("{} is there already, with something else in it", path.display());
+        return Err(Failure::input("file_exists", message, "choose another name, or remove the file"));
+    }
+    write(path, bytes)
+}
+
 /// Temporary files are private; what the user asked for has the usual mode.
 #[cfg(unix)]
 fn make_readable(file: &File) -> io::Result<()> {
@@ -70,6 +84,16 @@ fn make_readable(_: &File) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_there_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        write_new(&path, b"key").unwrap();
+        write_new(&path, b"key").unwrap();
+        assert_eq!(write_new(&path, b"other").unwrap_err().code, "file_exists");
+        assert_eq!(read(&path, 5).unwrap(), b"key");
+    }
 
     #[test]
     fn reading_stops_at_the_limit() {

@@ -26,6 +26,8 @@ pub(crate) struct NetPlan<'a> {
     pub(crate) folder: &'a Path,
     /// Number of validators.
     pub(crate) validators: u8,
+    /// Whether a new network takes the place of the one in the folder.
+    pub(crate) fresh: bool,
     /// Chain that transactions are signed for.
     pub(crate) chain_id: u64,
     /// Port of the first validator's JSON-RPC, the others follow; 0 takes free ones. Counts when the network is made.
@@ -41,6 +43,7 @@ pub(crate) struct Net {
     configs: Vec<NodeConfig>,
     providers: Processes,
     validators: Processes,
+    _lock: File,
 }
 
 /// A provider that runs.
@@ -64,16 +67,21 @@ impl Net {
     /// Starts the validators, not waiting until they answer.
     ///
     /// # Errors
-    /// `other_network` if the folder has a network of another size, `process`, and trouble with the folder.
+    /// `localnet_runs`, `other_network` if the folder has a network of another size, `process`, and trouble with the folder.
     pub(crate) fn start(plan: NetPlan<'_>) -> Result<Self, Failure> {
+        let lock = lock(plan.folder)?;
+        if plan.fresh {
+            remove(plan.folder)?;
+        }
         let configs = prepare(plan)?;
         let network = Folder::new(&plan.folder.join("0")).network().map_err(|e| chain::folder_failure(&e))?;
         let mut net = Self {
             network,
             folder: plan.folder.to_owned(),
             configs,
-            providers: Processes(vec![]),
-            validators: Processes(vec![]),
+            providers: Processes::default(),
+            validators: Processes::default(),
+            _lock: lock,
         };
         for index in 0..net.configs.len() {
             let folder = net.folder.join(index.to_string());
@@ -87,6 +95,23 @@ impl Net {
     /// The validators' JSON-RPC.
     pub(crate) fn endpoints(&self) -> Vec<String> {
         self.configs.iter().map(|config| format!("http://{}", config.rpc)).collect()
+    }
+
+    /// What has ended since this was asked last, by name; and whether any validator still runs.
+    pub(crate) fn ended(&mut self) -> (Vec<String>, bool) {
+        let validators = self.validators.ended().into_iter().map(|index| {
+            let folder = self.folder.join(index.to_string());
+            format!(
+                "validator {index} ended; start it again with veracity node start --folder {}",
+                folder.display()
+            )
+        });
+        let mut ended: Vec<String> = validators.collect();
+        ended.extend(self.providers.ended().into_iter().map(|index| {
+            let log = provider_folder(&self.folder, index).join("log");
+            format!("provider {index} ended; {}", log_says(&log))
+        }));
+        (ended, self.validators.1.iter().any(|ended| !ended))
     }
 
     /// Ids of the validators' processes.
@@ -144,9 +169,12 @@ impl Net {
 
     fn await_provider(&mut self, index: usize) -> Result<ProviderProcess, Failure> {
         let folder = provider_folder(&self.folder, index);
-        let banner = || serde_json::from_slice::<Value>(&std::fs::read(folder.join("up.json")).ok()?).ok();
-        let banner = self.providers.wait(index, banner).map_err(|what| {
-            let message = format!("provider {index} {what}");
+        let said = || serde_json::from_slice::<Value>(&std::fs::read(folder.join("up.json")).ok()?).ok();
+        // What it says before it ends is an error.
+        let banner = self.providers.wait(index, || said().filter(|said| said["url"].is_string()));
+        let banner = banner.map_err(|what| {
+            let why = said().and_then(|said| Some(format!(": {}", said["message"].as_str()?)));
+            let message = format!("provider {index} {what}{}", why.unwrap_or_default());
             Failure::outside("provider_failed", message, log_says(&folder.join("log")))
         })?;
         let text = |name: &str| banner[name].as_str().unwrap_or_default().to_owned();
@@ -159,11 +187,46 @@ impl Net {
     }
 }
 
+/// Keeps others from running, or removing, the network of a folder.
+fn lock(folder: &Path) -> Result<File, Failure> {
+    std::fs::create_dir_all(folder).map_err(|e| Failure::write(folder, &e))?;
+    let path = folder.join("lock");
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = opened.map_err(|e| Failure::write(&path, &e))?;
+    let runs = |message: String, fix: String| Failure::input("localnet_runs", message, fix);
+    let shown = folder.display();
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            return Err(runs(
+                format!("the network in {shown} runs"),
+                "stop it first, with Ctrl-C where it runs".into(),
+            ));
+        }
+        Err(std::fs::TryLockError::Error(e)) => return Err(Failure::write(&path, &e)),
+    }
+    // Killed without warning, one before may have left validators running.
+    for index in 0.. {
+        let node = Folder::new(&folder.join(index.to_string()));
+        if !node.network_file().exists() {
+            break;
+        }
+        let Ok(config) = node.config() else { continue };
+        if TcpListener::bind(config.listen).is_err() {
+            let message =
+                format!("validator {index} in {shown}, or another program, is at {}", config.listen);
+            let fix = format!("end it first: pkill -f 'veracity node start --folder {shown}/{index}'");
+            return Err(runs(message, fix));
+        }
+    }
+    Ok(file)
+}
+
 /// Removes what [`Net::start`] and [`Net::start_providers`] made in a folder, and nothing else.
 ///
 /// # Errors
 /// Trouble with the folder.
-pub(crate) fn remove(folder: &Path) -> Result<(), Failure> {
+fn remove(folder: &Path) -> Result<(), Failure> {
     let validators = (0..).map(|index: usize| folder.join(index.to_string()));
     let validators = validators.take_while(|node| Folder::new(node).network_file().exists());
     let providers = (0..).map(|index| provider_folder(folder, index));
@@ -257,14 +320,27 @@ fn process_failure(error: &std::io::Error) -> Failure {
     Failure::outside("process", error, "try again when the machine is less busy")
 }
 
-/// Processes, which end with this.
-#[derive(Debug)]
-struct Processes(Vec<Child>);
+/// Processes, which end with this, and which of them are known to have ended.
+#[derive(Debug, Default)]
+struct Processes(Vec<Child>, Vec<bool>);
 
 impl Processes {
     fn start(&mut self, command: &mut Command) -> Result<(), Failure> {
         self.0.push(command.spawn().map_err(|e| process_failure(&e))?);
+        self.1.push(false);
         Ok(())
+    }
+
+    /// Those that have ended since this was asked last.
+    fn ended(&mut self) -> Vec<usize> {
+        let mut found = vec![];
+        for (index, (child, ended)) in self.0.iter_mut().zip(&mut self.1).enumerate() {
+            if !*ended && child.try_wait().ok().flatten().is_some() {
+                *ended = true;
+                found.push(index);
+            }
+        }
+        found
     }
 
     /// Waits until a process has what is looked for; else says what is the matter with it.

@@ -1,6 +1,6 @@
 //! A gateway in this process, for `up` and for the demo.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
@@ -126,10 +126,10 @@ impl Interrupt {
         Ok(Self { runtime, came })
     }
 
-    /// Waits until it comes, or has come already.
-    pub(crate) fn wait(self) {
-        // The task does not panic, and nobody cancels it.
-        let _came = self.runtime.block_on(self.came);
+    /// Waits so long for it; whether it has come.
+    pub(crate) fn came_within(&mut self, time: Duration) -> bool {
+        let came = &mut self.came;
+        came.is_finished() || self.runtime.block_on(async { tokio::time::timeout(time, came).await.is_ok() })
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use alloy_primitives::{Address, U64};
 use veracity_chain::PoolLimits;
 use veracity_client::ClientError;
-use veracity_consensus::{Head, Timing, Upstream, Upstreams};
+use veracity_consensus::{Head, Timing, Upstream, UpstreamStatus, Upstreams};
 use veracity_rpc::{
     Chain, ComingCommittee, CommitteeMember, Config as RpcConfig, EpochStatus, Index, IndexError, ServeError,
     Server, Services, serve,
@@ -81,8 +81,8 @@ pub enum NodeError {
     },
     /// It cannot listen for peers.
     #[error(
-        "cannot listen for peers at {listen}: {source}; choose an address of this machine with a free port (behind NAT \
-         0.0.0.0 and the port that is passed on)"
+        "cannot listen for peers at {listen}: {source}; if this node runs already, leave it; else choose an address of \
+         this machine with a free port (behind NAT 0.0.0.0 and the port that is passed on)"
     )]
     Listen {
         /// The address.
@@ -93,6 +93,14 @@ pub enum NodeError {
     /// A follower has nobody to follow.
     #[error("follower.json names no upstream: give the JSON-RPC of at least one node of the network")]
     NoUpstream,
+    /// Everybody whom a follower follows lies.
+    #[error(
+        "no upstream is left to follow: {lies}. They may be of another network: name others in follower.json"
+    )]
+    Lies {
+        /// Who, and how.
+        lies: String,
+    },
     /// What it should follow is no URL.
     #[error(transparent)]
     Upstream(#[from] ClientError),
@@ -140,6 +148,18 @@ async fn reached(validator: &Validator, height: u64) -> Option<Head> {
     tokio::select! {
         head = heads.wait_for(is_there) => head.ok().and_then(|head| head.clone()),
         () = validator.ended() => None,
+    }
+}
+
+/// Resolves when there is no upstream left that did not lie; says how each did.
+async fn all_lie(upstreams: &Upstreams) -> String {
+    loop {
+        let lie = |status: UpstreamStatus| Some(format!("{}: {}", status.name, status.lie?));
+        let lies: Option<Vec<String>> = upstreams.status().into_iter().map(lie).collect();
+        if let Some(lies) = lies {
+            return lies.join("; ");
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
 }
 
@@ -251,16 +271,24 @@ impl Node {
         }
         let index = Index::open(&folder.index(), network.chain_id())?;
         let record = Arc::new(Record::new(network.chain_id()));
+        let upstreams = Upstreams::new(upstreams, ANSWER_TIMEOUT);
         let validator = Validator::follow(FollowOptions {
             genesis: network.genesis().clone(),
             epoch_blocks: network.epoch_blocks(),
             folder: folder.consensus(),
-            upstreams: Upstreams::new(upstreams, ANSWER_TIMEOUT),
+            upstreams: upstreams.clone(),
             pool: limits(&network),
             threads,
             events: record.clone(),
         })?;
-        let Some(head) = reached(&validator, 0).await else {
+        let head = tokio::select! {
+            head = reached(&validator, 0) => head,
+            lies = all_lie(&upstreams) => {
+                give_up(validator, &record).await;
+                return Err(NodeError::Lies { lies });
+            }
+        };
+        let Some(head) = head else {
             return Err(NodeError::Stopped(give_up(validator, &record).await));
         };
         let index = continued(index, &folder, &network, &head)?;

@@ -7,7 +7,7 @@ use veracity_client::{Account, Chain};
 use veracity_node::faucet_account;
 
 use crate::{
-    chain::{client_failure, ver},
+    chain::{self, client_failure, ver},
     error::Failure,
     output::Output,
 };
@@ -24,6 +24,7 @@ Networks for development have an account for this, whose key everybody knows. Ot
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FaucetArgs {
     /// Who gets it.
+    #[arg(value_parser = chain::address)]
     address: Address,
     /// How much, in VER.
     #[arg(long, value_name = "VER", default_value = "100", value_parser = amount)]

@@ -1,4 +1,4 @@
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use clap::Args;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use crate::{
     args::Global,
     chain, data,
     error::Failure,
-    net::{self, Net, NetPlan, ProviderProcess},
+    net::{Net, NetPlan, ProviderProcess},
     output::Output,
     server,
 };
@@ -51,6 +51,9 @@ pub(crate) struct LocalnetArgs {
     chain_id: u64,
 }
 
+/// How often it is looked whether all processes run.
+const WATCH: Duration = Duration::from_millis(500);
+
 /// What runs where.
 #[derive(Debug, Serialize)]
 struct Banner {
@@ -67,20 +70,23 @@ pub(crate) fn execute(args: &LocalnetArgs, global: &Global, out: Output) -> Resu
         Some(folder) => folder.clone(),
         None => data::folder(global)?.join("localnet"),
     };
-    if args.fresh {
-        net::remove(&folder)?;
-    }
     // From here on nobody stops this without the processes.
-    let interrupt = server::Interrupt::listen()?;
+    let mut interrupt = server::Interrupt::listen()?;
     let plan = NetPlan {
         folder: &folder,
         validators: args.validators,
+        fresh: args.fresh,
         chain_id: args.chain_id,
         rpc_port: args.rpc_port,
     };
     let mut net = Net::start(plan)?;
-    net.await_validators()?;
-    let providers = net.start_providers(args.providers, args.gateway_port)?;
+    let started =
+        net.await_validators().and_then(|()| net.start_providers(args.providers, args.gateway_port));
+    let providers = match started {
+        // Ctrl-C reaches the processes as well, which end before they answer.
+        Err(_) if interrupt.came_within(Duration::ZERO) => return Ok(()),
+        started => started?,
+    };
     let endpoints = net.endpoints();
     out.result(&Banner {
         chain: chain::Banner::new(&net.network, &endpoints[0]),
@@ -89,7 +95,18 @@ pub(crate) fn execute(args: &LocalnetArgs, global: &Global, out: Output) -> Resu
         processes: net.validators(),
         providers,
     });
-    interrupt.wait();
+    while !interrupt.came_within(WATCH) {
+        let (ended, goes_on) = net.ended();
+        // Those may have ended for the same interrupt.
+        if ended.is_empty() || interrupt.came_within(Duration::ZERO) {
+            continue;
+        }
+        ended.into_iter().for_each(|what| out.note(what));
+        if !goes_on {
+            let fix = format!("see {}/0/log", folder.display());
+            return Err(Failure::outside("validator_failed", "no validator runs any more", fix));
+        }
+    }
     out.note("stopping the providers and the validators");
     Ok(())
 }

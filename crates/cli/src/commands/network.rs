@@ -124,7 +124,7 @@ fn export_key(args: &ExportKeyArgs, out: Output) -> Result<(), Failure> {
     };
     let network_key = bare(&key);
     if let Some(file) = &args.out {
-        files::write(file, format!("{network_key}\n").as_bytes())?;
+        files::write_new(file, format!("{network_key}\n").as_bytes())?;
     }
     let file = args.out.as_ref().map(|file| file.display().to_string());
     out.result(&Key { network_key, believed: args.network.is_none(), file });

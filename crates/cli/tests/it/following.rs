@@ -104,6 +104,19 @@ fn a_node_of_another_network_is_not_followed() {
     follower.stop();
 }
 
+/// If there is nobody else to follow, it ends and says why.
+#[test]
+fn nobody_but_a_node_of_another_network_is_an_error() {
+    let [home, other] = [Home::new(), Home::new()];
+    let (_net, _) = network(&home);
+    let (_foreign, foreign_url) = network(&other);
+    let network = home.path("data/localnet/0/network.json").display().to_string();
+    init(&home, &network, &[&foreign_url]);
+    let done = home.run(&["node", "start", "--folder", "f"]);
+    assert_eq!(done.status, 2, "{done:?}");
+    assert!(done.stderr.contains("another network") && done.stderr.contains(&foreign_url), "{done:?}");
+}
+
 #[test]
 fn a_follower_that_cannot_be_is_refused() {
     let home = Home::new();

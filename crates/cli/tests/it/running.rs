@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     process::{Child, ChildStdout, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -16,7 +16,7 @@ use crate::home::Home;
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) banner: Value,
-    _output: BufReader<ChildStdout>,
+    output: BufReader<ChildStdout>,
 }
 
 impl Running {
@@ -33,7 +33,7 @@ impl Running {
             let length = output.read_line(&mut text).unwrap();
             assert!(length > 0, "the banner comes whole: {text}{}", log_of(home));
         }
-        Self { child, banner: serde_json::from_str(&text).unwrap(), _output: output }
+        Self { child, banner: serde_json::from_str(&text).unwrap(), output }
     }
 
     /// A text of the banner.
@@ -47,6 +47,13 @@ impl Running {
     pub(crate) fn stop(mut self) {
         assert!(self.ask());
         assert!(self.child.wait().unwrap().success());
+    }
+
+    /// Waits until it ends by itself; its status, and what it said after its banner.
+    pub(crate) fn ended(mut self) -> (i32, String) {
+        let mut said = String::new();
+        self.output.read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap().code().unwrap_or(-1), said)
     }
 
     fn ask(&self) -> bool {

@@ -66,7 +66,13 @@ impl Stage {
             )
         })?;
         let at = folder.path().join("network");
-        let plan = NetPlan { folder: &at, validators: VALIDATORS, chain_id: chain::CHAIN_ID, rpc_port: 0 };
+        let plan = NetPlan {
+            folder: &at,
+            validators: VALIDATORS,
+            fresh: false,
+            chain_id: chain::CHAIN_ID,
+            rpc_port: 0,
+        };
         let net = Net::start(plan)?;
         Ok(Self { out, held_out: HeldOut::read(), provider: None, node: None, net, folder })
     }

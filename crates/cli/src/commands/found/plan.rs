@@ -12,7 +12,7 @@ use veracity_chain::Parameter;
 use veracity_node::{FounderFile, Plan, PlanDraft, PlanError};
 
 use super::show::Shown;
-use crate::{commands::faucet, error::Failure, files, output::Output};
+use crate::{chain, commands::faucet, error::Failure, files, output::Output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,7 +58,7 @@ pub(super) struct PlanArgs {
 
 fn allocation(text: &str) -> Result<(Address, U256), String> {
     let (address, amount) = text.split_once('=').ok_or("must be an address, =, and VER")?;
-    let address = address.parse().map_err(|_| format!("{address} is no address"))?;
+    let address = chain::address(address)?;
     Ok((address, faucet::amount(amount)?))
 }
 
@@ -69,6 +69,8 @@ fn parameter(text: &str) -> Result<(Parameter, u128), String> {
     Ok((parameter, value.parse().map_err(|_| format!("{value} is no number"))?))
 }
 
+/// Seconds that a plan's time may lie ahead.
+const AHEAD_S_MAX: u64 = 30 * 86_400;
 /// Longest founder file that is read.
 const FOUNDER_BYTES_MAX: u64 = 64 << 10;
 /// Longest plan that is read.
@@ -112,9 +114,14 @@ pub(super) fn execute(args: &PlanArgs, out: Output) -> Result<(), Failure> {
         let balance: &mut U256 = allocations.entry(*address).or_default();
         *balance = balance.saturating_add(*amount);
     }
+    let time = args.time.unwrap_or(now);
+    if time > now.saturating_add(AHEAD_S_MAX) {
+        let message = format!("the network would stand still for {} days", (time - now) / 86_400);
+        return Err(Failure::input("plan", message, "give --time in seconds since 1970, or leave it out"));
+    }
     let draft = PlanDraft {
         chain_id: args.chain_id,
-        time: args.time.unwrap_or(now),
+        time,
         founders: args.founders.iter().map(|path| read_founder(path)).collect::<Result<_, _>>()?,
         bond: args.bond.unwrap_or(U256::from(least)),
         allocations,
@@ -123,7 +130,7 @@ pub(super) fn execute(args: &PlanArgs, out: Output) -> Result<(), Failure> {
     };
     let fix = "change the options, or ask the founder for another file";
     let plan = draft.create().map_err(|e| Failure::input("plan", e, fix))?;
-    files::write(&args.out, plan.to_json().as_bytes())?;
+    files::write_new(&args.out, plan.to_json().as_bytes())?;
     out.result(&Written { file: args.out.display().to_string(), plan: Shown::new(&plan) });
     Ok(())
 }

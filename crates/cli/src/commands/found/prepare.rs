@@ -33,13 +33,13 @@ pub(super) struct PrepareArgs {
     #[arg(long, value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Account that will own the node's bond and speak for it.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = chain::address)]
     operator: Address,
     /// Address for JSON-RPC, later; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8545")]
     rpc: SocketAddr,
     /// Account that receives the tips of its blocks [default: the operator].
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = chain::address)]
     beneficiary: Option<Address>,
     /// File for the founder file.
     #[arg(long, value_name = "FILE")]
@@ -75,7 +75,7 @@ pub(super) fn execute(args: &PrepareArgs, out: Output) -> Result<(), Failure> {
     let folder = Folder::new(&args.folder);
     let founder = folder.prepare(seed, &config, args.chain_id, args.operator);
     let founder = founder.map_err(|e| chain::folder_failure(&e))?;
-    files::write(&args.out, format!("{}\n", founder.to_json()).as_bytes())?;
+    files::write_new(&args.out, format!("{}\n", founder.to_json()).as_bytes())?;
     out.result(&Made {
         node: hex::encode(founder.node_id),
         folder: args.folder.display().to_string(),

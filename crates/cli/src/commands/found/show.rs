@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::SystemTime};
 
-use alloy_primitives::hex;
+use alloy_primitives::{U256, hex};
 use clap::Args;
 use serde::Serialize;
 use veracity_node::{Plan, faulty_max};
@@ -38,6 +38,8 @@ pub(super) struct Shown {
     absent_max: u32,
     faulty_max: usize,
     balances_wei: BTreeMap<String, String>,
+    /// Whether anybody has money beyond the bonds.
+    has_free_money: bool,
     /// Accounts that have code or storage from the beginning.
     contracts: Vec<String>,
     parameters: BTreeMap<String, String>,
@@ -64,7 +66,11 @@ impl Shown {
         let has_code =
             alloc.iter().filter(|(_, account)| account.code.is_some() || account.storage.is_some());
         let parameters = genesis.parameters.iter();
+        let money = alloc.values().fold(U256::ZERO, |sum, account| sum.saturating_add(account.balance));
+        let bonds =
+            genesis.nodes.iter().fold(U256::ZERO, |sum, node| sum.saturating_add(U256::from(node.bond)));
         Self {
+            has_free_money: money > bonds,
             plan: hex::encode(plan.hash()),
             chain_id: genesis.chain_id(),
             time: genesis.ethereum.timestamp,
@@ -137,6 +143,12 @@ impl fmt::Display for Shown {
         writeln!(f, "  money          before the founders bond")?;
         for (address, wei) in &self.balances_wei {
             writeln!(f, "    {address}  {} VER", in_ver(wei))?;
+        }
+        if !self.has_free_money {
+            writeln!(
+                f,
+                "    ALL OF IT IS BONDED: nobody could pay for a transaction; see found plan --allocate"
+            )?;
         }
         for address in &self.contracts {
             writeln!(f, "    {address}  has code or storage: read the file")?;

@@ -71,7 +71,7 @@ pub(super) struct InitArgs {
     #[arg(long, value_name = "ADDRESS")]
     rpc: Option<SocketAddr>,
     /// Validator: account that receives the tips of its blocks [default: nobody].
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = chain::address)]
     beneficiary: Option<Address>,
     /// Validator: node to ask where to join, instead of the founders, as veracity status shows it; may be repeated.
     #[arg(long, value_name = "KEY@ADDRESS")]
