@@ -104,7 +104,7 @@ fn all_needed(info: &EpochInfo, count: usize) -> Sharing<MinSig> {
 #[test]
 fn founders_make_one_key_that_none_of_them_has() {
     let mut keys = BTreeSet::new();
-    for (seed, founders) in [(0, 4), (1, 4), (2, 2), (3, 7)] {
+    for (seed, founders) in [(0, 4), (2, 2), (3, 7)] {
         simulate(seed, async |context| {
             let mut world = World::new(&context, founders, 0, FAST).await;
             for founder in 0..founders {
@@ -197,7 +197,7 @@ fn one_who_may_be_absent_is_waited_for_and_gets_its_share_later() {
             assert!(matches!(progress.step, Step::Ended(_)), "{progress:?}");
             assert_eq!(progress.others[&world.key(3)], None);
         }
-        context.sleep(Duration::from_secs(300)).await;
+        context.sleep(Duration::from_secs(100)).await;
         assert!(world.outcomes()[..3].iter().all(Option::is_some));
         // The others still serve it.
         world.start(3).await;
@@ -262,7 +262,7 @@ fn one_that_is_stopped_and_started_again_goes_on() {
 
 #[test]
 fn all_are_stopped_and_go_on() {
-    for (seed, after_ms) in [1300, 1800, 2400, 4000].into_iter().enumerate() {
+    for (seed, after_ms) in [1300, 2400].into_iter().enumerate() {
         simulate(seed as u64, async |context| {
             let mut world = World::new(&context, 4, 1, FAST).await;
             for round in 0..3 {
@@ -351,11 +351,11 @@ fn a_run_can_be_repeated() {
     let key = |seed| {
         let mut key = B256::ZERO;
         simulate(seed, async |context| {
-            let mut world = World::new(&context, 4, 0, FAST).await;
-            for founder in 0..4 {
+            let mut world = World::new(&context, 2, 0, FAST).await;
+            for founder in 0..2 {
                 world.start(founder).await;
             }
-            for founder in 0..4 {
+            for founder in 0..2 {
                 world.end(founder).await.expect("all are there");
             }
             key = B256::from_slice(&check(&world.outcomes(), &[]).output.public().public().encode()[..32]);
