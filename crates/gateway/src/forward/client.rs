@@ -130,7 +130,7 @@ impl Client {
         loop {
             let n_bytes = reader.read(&mut piece).map_err(read_fault)?;
             if n_bytes == 0 {
-                return Ok(buffered);
+                return Ok(buffered.finish());
             }
             if buffered.bytes.len().saturating_add(n_bytes) as u64 > max {
                 return Err(too_long());
