@@ -23,7 +23,9 @@ pub(crate) const BUDGET_UNIT_BYTES: u64 = 1024;
 
 /// Slowest average rate of a body, beyond one idle timeout: a client that sends a byte now and then is not idle, and
 /// would otherwise hold its place for days.
-const BYTES_PER_SECOND_MIN: u64 = 16 << 10;
+pub(crate) const BYTES_PER_SECOND_MIN: u64 = 16 << 10;
+/// From this size on a buffer grows by an eighth, so that it is not copied for each piece.
+const GROWTH_BYTES_MIN: usize = 256 << 10;
 
 /// Refuses compressed bodies, and those that announce too much, before anything is read.
 pub(crate) fn check_headers(headers: &HeaderMap, bytes_max: u64) -> Result<(), ApiError> {
@@ -88,25 +90,55 @@ pub(crate) struct Buffered {
 }
 
 impl Buffered {
-    /// Takes another piece, unless that exceeds the budget of `what`.
+    /// Takes another piece, unless that exceeds the budget of `what`. What counts is the memory that is reserved.
     pub(crate) fn push(
         &mut self,
         piece: &[u8],
         budget: &Arc<Semaphore>,
         what: &'static str,
     ) -> Result<(), ApiError> {
-        let found = self.bytes.len().saturating_add(piece.len()) as u64;
-        let held = self.share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) as u64;
-        let more = u32::try_from(found.div_ceil(BUDGET_UNIT_BYTES).saturating_sub(held)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(budget).try_acquire_many_owned(more);
-        let permit = permit.map_err(|_| ApiError::Overloaded { what })?;
-        match &mut self.share {
-            Some(share) => share.merge(permit),
-            none => *none = Some(permit),
+        let needed = self.bytes.len().saturating_add(piece.len());
+        if needed > self.bytes.capacity() {
+            let slack = if needed < GROWTH_BYTES_MIN { 0 } else { needed / 8 };
+            let roomy = needed.saturating_add(slack);
+            let capacity = match self.take(roomy, budget) {
+                true => roomy,
+                false if self.take(needed, budget) => needed,
+                false => return Err(ApiError::Overloaded { what }),
+            };
+            self.bytes.reserve_exact(capacity - self.bytes.len());
         }
         self.bytes.extend_from_slice(piece);
         Ok(())
     }
+
+    /// Takes the share of so many bytes in all, if there is one.
+    fn take(&mut self, size: usize, budget: &Arc<Semaphore>) -> bool {
+        let more = u32::try_from(units(size).saturating_sub(self.held())).unwrap_or(u32::MAX);
+        let Ok(permit) = Arc::clone(budget).try_acquire_many_owned(more) else { return false };
+        match &mut self.share {
+            Some(share) => share.merge(permit),
+            none => *none = Some(permit),
+        }
+        true
+    }
+
+    fn held(&self) -> usize {
+        self.share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    /// Gives back what is not needed. No more pieces come.
+    pub(crate) fn finish(mut self) -> Self {
+        self.bytes.shrink_to_fit();
+        let unused = self.held().saturating_sub(units(self.bytes.capacity()));
+        drop(self.share.as_mut().and_then(|share| share.split(unused)));
+        self
+    }
+}
+
+/// Units of the budget that so many bytes take.
+fn units(size: usize) -> usize {
+    usize::try_from((size as u64).div_ceil(BUDGET_UNIT_BYTES)).unwrap_or(usize::MAX)
 }
 
 impl AsRef<[u8]> for Buffered {
@@ -137,7 +169,7 @@ pub(crate) async fn buffer(
     while let Some(piece) = pieces.next().await? {
         buffered.push(&piece, &limits.budget, "large requests")?;
     }
-    Ok(buffered)
+    Ok(buffered.finish())
 }
 
 /// Reads from a body on a blocking thread; see [`pump`].
@@ -195,4 +227,29 @@ pub(crate) async fn pump<T: Send + 'static>(
     let result = job.await.map_err(|_| ApiError::Internal)?;
     // The reason why the body ended explains more than what the job made of it.
     failure.map_or(result, Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a body takes of the budget is what it takes of the memory.
+    #[test]
+    fn the_budget_counts_what_is_reserved() {
+        let n_units = 4096;
+        let budget = Arc::new(Semaphore::new(n_units));
+        let (mut buffered, piece) = (Buffered::default(), vec![1; 10_000]);
+        while buffered.push(&piece, &budget, "test").is_ok() {
+            let taken = n_units - budget.available_permits();
+            let reserved = buffered.bytes.capacity();
+            assert!(units(reserved) <= taken, "{reserved} bytes, {taken} units");
+        }
+        assert!(buffered.bytes.len() + piece.len() > n_units << 10, "it is used up to the end");
+        drop(buffered);
+        let mut buffered = Buffered::default();
+        (0..100).for_each(|_| buffered.push(&piece, &budget, "test").unwrap());
+        let buffered = buffered.finish();
+        assert_eq!(n_units - budget.available_permits(), units(buffered.bytes.capacity()));
+        assert_eq!(buffered.bytes.len(), 1_000_000);
+    }
 }

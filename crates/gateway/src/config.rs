@@ -34,7 +34,8 @@ pub struct Config {
     pub transfers_max: usize,
     /// Most connections at once; more wait. While some wait, those that have sent no byte within a second are closed.
     pub connections_max: usize,
-    /// Longest wait for the next bytes of a header or body.
+    /// Longest wait for the next bytes of a header or body, and for a client to read more of an answer. Beyond it, bodies
+    /// and answers must move at 16 KiB/s.
     pub idle_timeout: Duration,
     /// Longest time for one run, waiting included.
     pub run_timeout: Duration,

@@ -112,14 +112,11 @@ async fn forward(
     body: Buffered,
     json_length: Option<u64>,
 ) -> Result<Passed, ApiError> {
-    let place = shared.forwarder().ok_or(ApiError::NotAWorker)?.place()?;
     blocking(shared, move |shared| {
         let forwarder = shared.forwarder().ok_or(ApiError::NotAWorker)?;
         let asked = Asked { name: &path.name, model, json_length, body: &body.bytes };
-        let passed = forwarder.forward(shared, &asked);
-        // Also if nobody waits for the answer any longer, it counts until here.
-        drop(place);
-        passed
+        // Also if nobody waits for the answer any longer, it counts until it is here.
+        forwarder.forward(shared, &asked)
     })
     .await
 }

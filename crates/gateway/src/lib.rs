@@ -20,6 +20,7 @@ mod locate;
 mod metrics;
 mod models;
 mod openapi;
+mod paced;
 mod receipts;
 mod refusal;
 mod routes;

@@ -44,13 +44,7 @@ pub(crate) async fn receipt(
 /// Of this node's receipts the evidence is here; of those that were passed on, their worker has it.
 fn with_evidence(shared: &Shared, receipt: Receipt) -> Receipt {
     match shared.forwarder() {
-        Some(forwarder) if receipt.executor() != shared.worker.executor() => {
-            // Without a place the receipt is given as it is; it can be asked for again.
-            match forwarder.place() {
-                Ok(_place) => forwarder.with_evidence(receipt),
-                Err(_) => receipt,
-            }
-        }
+        Some(forwarder) if receipt.executor() != shared.worker.executor() => forwarder.with_evidence(receipt),
         _ => shared.evidence.join(&shared.sequences, receipt),
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::Config;
+use crate::{Config, paced::Paced};
 
 /// Pause after the operating system refused a connection, for lack of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -131,7 +131,7 @@ async fn converse(stream: TcpStream, router: Router, watcher: Watcher, idle_time
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(idle_timeout)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Paced::new(stream, idle_timeout)), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "gateway.connection");
     }

@@ -48,10 +48,7 @@ async fn about(
     let found =
         blocking(shared, move |shared| match (locate(shared, &path, forwarded)?, shared.forwarder()) {
             (Place::Here(id), _) => here(shared, &path, &id),
-            (Place::Elsewhere(id), Some(forwarder)) => {
-                let _place = forwarder.place()?;
-                elsewhere(forwarder, &path, &id)
-            }
+            (Place::Elsewhere(id), Some(forwarder)) => elsewhere(forwarder, &path, &id),
             (Place::Elsewhere(_), None) => Err(ApiError::NotAWorker),
         });
     found.await.map(Json)
@@ -150,12 +147,11 @@ async fn index_entries(shared: &Arc<Shared>, forwarded: bool) -> Result<Vec<Valu
         let mut rows = if shared.config.runs { stored(shared)? } else { vec![] };
         if let (Some(network), Some(forwarder), false) = (shared.network.get(), shared.forwarder(), forwarded)
         {
-            let _place = forwarder.place()?;
-            let row = |(name, id): (String, ModelId)| json!({ "name": name, "version": id.to_string(), "state": "READY", "reason": "" });
+            let row = |(name, id): &(String, ModelId)| json!({ "name": name, "version": id.to_string(), "state": "READY", "reason": "" });
             let is_stored = |name: &str| rows.iter().any(|row| row["name"] == name);
             let others = forwarder.reachable(&network.names)?;
             let others: Vec<Value> =
-                others.into_iter().filter(|(name, _)| !is_stored(name)).map(row).collect();
+                others.iter().filter(|(name, _)| !is_stored(name)).map(row).collect();
             rows.extend(others);
         }
         Ok(rows)

@@ -18,6 +18,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) response: Response<'a>,
     /// Unix seconds.
     pub(crate) now: u64,
+    /// Seconds since the request was sent. A receipt may be issued when the run begins.
+    pub(crate) took_s: u64,
 }
 
 /// The receipt, if it is one of this exchange by this executor. That the model gives this response, only its
@@ -49,7 +51,7 @@ pub(crate) fn check(receipt: &[u8], exchange: &Exchange<'_>) -> Result<Receipt, 
         return Err(WorkerFault::Unnumbered);
     }
     let age_s = exchange.now.saturating_sub(receipt.claims().issued_at);
-    if age_s > CLOCK_TOLERANCE_S {
+    if age_s > CLOCK_TOLERANCE_S.saturating_add(exchange.took_s) {
         return Err(WorkerFault::OldReceipt { age_s });
     }
     // Evidence comes later, from the chain; what is in here was not checked.
@@ -85,6 +87,7 @@ mod tests {
             request: REQUEST,
             response: RESPONSE,
             now: NOW,
+            took_s: 0,
         }
     }
 
@@ -143,6 +146,8 @@ mod tests {
         }
         let late = Exchange { now: NOW + CLOCK_TOLERANCE_S + 1, ..exchange };
         assert_eq!(check(&signed(claims()), &late).unwrap_err(), WorkerFault::OldReceipt { age_s: 601 });
+        let slow = Exchange { took_s: 1, ..late };
+        assert!(check(&signed(claims()), &slow).is_ok(), "a run that takes long is no lie");
         let unnumbered = signed(Claims { sequence: None, ..claims() });
         assert_eq!(check(&unnumbered, &exchange).unwrap_err(), WorkerFault::Unnumbered);
     }

@@ -32,7 +32,7 @@ const TEXT_BYTES_MAX: u64 = 1 << 20;
 /// Longest text of a refusal that is passed on.
 const REFUSAL_CHARS_MAX: usize = 1000;
 /// Most models that are taken from one worker's list.
-const LISTED_MAX: usize = 4096;
+const LISTED_MAX: usize = 256;
 
 /// What a client asked, without HTTP around it.
 #[derive(Debug, Clone, Copy)]
@@ -130,7 +130,7 @@ impl Client {
         loop {
             let n_bytes = reader.read(&mut piece).map_err(read_fault)?;
             if n_bytes == 0 {
-                return Ok(buffered);
+                return Ok(buffered.finish());
             }
             if buffered.bytes.len().saturating_add(n_bytes) as u64 > max {
                 return Err(too_long());
@@ -210,7 +210,8 @@ fn refused(response: Response<Body>) -> Result<Reply, WorkerFault> {
         return Ok(Reply::Refusal { refusal, text });
     }
     Err(match status {
-        404 => WorkerFault::NotServed,
+        // Only those are sent requests that said that they serve the model.
+        404 => WorkerFault::Withdrawn,
         status => status_fault(status),
     })
 }

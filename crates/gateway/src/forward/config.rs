@@ -9,9 +9,11 @@ pub struct ForwardConfig {
     pub private_addresses: bool,
     /// Most requests at once that are forwarded; more are refused with 503.
     pub forwards_max: usize,
+    /// Most questions at once that workers are asked about models and receipts. Requests do not wait for them.
+    pub questions_max: usize,
     /// Most workers that are considered.
     pub workers_max: usize,
-    /// Most workers that one request is sent to, one after the other.
+    /// Most workers that one request is sent to, one after the other. Those that say at once that they are busy do not count.
     pub attempts_max: usize,
     /// Longest time to connect to a worker.
     pub connect_timeout: Duration,
@@ -27,6 +29,8 @@ pub struct ForwardConfig {
     pub answers_bytes_max: u64,
     /// How long what the registry and the workers said is remembered.
     pub memory: Duration,
+    /// How long what the registry said stands in while it does not answer.
+    pub stale_max: Duration,
     /// How long a worker is put aside that answered wrongly.
     pub lie_pause: Duration,
 }
@@ -36,6 +40,7 @@ impl Default for ForwardConfig {
         Self {
             private_addresses: false,
             forwards_max: 128,
+            questions_max: 64,
             workers_max: 1024,
             attempts_max: 4,
             connect_timeout: Duration::from_secs(5),
@@ -45,6 +50,7 @@ impl Default for ForwardConfig {
             answer_bytes_max: 256 << 20,
             answers_bytes_max: 1 << 30,
             memory: Duration::from_secs(5),
+            stale_max: Duration::from_secs(600),
             lie_pause: Duration::from_secs(600),
         }
     }
@@ -56,6 +62,7 @@ impl ForwardConfig {
     pub fn faults(&self) -> Vec<ConfigFault> {
         let zeros = [
             ("forwards_max", self.forwards_max == 0),
+            ("questions_max", self.questions_max == 0),
             ("workers_max", self.workers_max == 0),
             ("attempts_max", self.attempts_max == 0),
             ("connect_timeout", self.connect_timeout.is_zero()),

@@ -15,6 +15,8 @@ pub(crate) enum WorkerFault {
     Busy,
     #[error("it does not serve the model")]
     NotServed,
+    #[error("it does not serve the model, and said before that it does")]
+    Withdrawn,
     #[error("it answers with HTTP status {status}, which says nothing about the request")]
     Status { status: u16 },
     #[error("its answer has more than {max} bytes")]
@@ -33,8 +35,8 @@ pub(crate) enum WorkerFault {
     OldReceipt { age_s: u64 },
     #[error("its receipt {id} was given for an answer before")]
     Replayed { id: ReceiptId },
-    #[error("it refused with '{code}' what another worker answered")]
-    FalseRefusal { code: &'static str },
+    #[error("it refused with '{code}', and there was no time to ask another worker whether that is so")]
+    Unconfirmed { code: &'static str },
 }
 
 /// What follows from a fault.
@@ -42,8 +44,10 @@ pub(crate) enum WorkerFault {
 pub(crate) enum Consequence {
     /// Nothing: an honest worker does this.
     None,
-    /// Put aside for a moment that doubles with each time in a row.
-    Pause,
+    /// Asked last for a moment, which doubles with each time in a row: an honest worker does this under load.
+    Rest(Duration),
+    /// Asked last for a moment, which doubles with each fault in a row.
+    Pause(Duration),
     /// Put aside for long: no honest worker does this.
     Lie,
 }
@@ -51,21 +55,28 @@ pub(crate) enum Consequence {
 impl WorkerFault {
     pub(crate) fn consequence(&self) -> Consequence {
         match self {
-            Self::Busy | Self::NotServed => Consequence::None,
+            // Nobody signs a refusal, and whoever answers what was refused may be the liar.
+            Self::NotServed | Self::Unconfirmed { .. } => Consequence::None,
+            Self::Busy => Consequence::Rest(REST),
             Self::PrivateAddress
             | Self::Unreachable { .. }
             | Self::TimedOut
             | Self::Status { .. }
             | Self::TooLong { .. }
             | Self::BadHeader { .. }
-            | Self::BadDescription => Consequence::Pause,
+            | Self::BadDescription
+            | Self::Withdrawn => Consequence::Pause(PAUSE),
             Self::NoReceipt
             | Self::WrongReceipt { .. }
             | Self::Unnumbered
             | Self::OldReceipt { .. }
-            | Self::Replayed { .. }
-            | Self::FalseRefusal { .. } => Consequence::Lie,
+            | Self::Replayed { .. } => Consequence::Lie,
         }
+    }
+
+    /// Whether it only says that the worker cannot take this request now.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::Busy | Self::NotServed | Self::Withdrawn)
     }
 
     /// Label in metrics.
@@ -76,6 +87,7 @@ impl WorkerFault {
             Self::TimedOut => "timed_out",
             Self::Busy => "busy",
             Self::NotServed => "not_served",
+            Self::Withdrawn => "withdrawn",
             Self::Status { .. } => "status",
             Self::TooLong { .. } => "too_long",
             Self::BadHeader { .. } => "bad_header",
@@ -85,18 +97,20 @@ impl WorkerFault {
             Self::Unnumbered => "unnumbered",
             Self::OldReceipt { .. } => "old_receipt",
             Self::Replayed { .. } => "replayed",
-            Self::FalseRefusal { .. } => "false_refusal",
+            Self::Unconfirmed { .. } => "unconfirmed",
         }
     }
 }
 
 /// Pause after the first fault of a worker; it doubles with each one in a row.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The same for one that is busy.
+const REST: Duration = Duration::from_millis(100);
 const DOUBLINGS_MAX: u32 = 7;
 
-/// How long a worker is put aside after so many faults in a row, at least one.
-pub(crate) fn pause(failures: u32) -> Duration {
-    PAUSE * (1 << failures.saturating_sub(1).min(DOUBLINGS_MAX))
+/// How long a worker is put aside after so many faults in a row, at least one, if it is so long after the first.
+pub(crate) fn pause(first: Duration, failures: u32) -> Duration {
+    first * (1 << failures.saturating_sub(1).min(DOUBLINGS_MAX))
 }
 
 #[cfg(test)]
@@ -105,7 +119,8 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_minute() {
-        let pauses = [1, 2, 3, 8, 9, u32::MAX].map(|n| pause(n).as_millis());
+        let pauses = [1, 2, 3, 8, 9, u32::MAX].map(|n| pause(PAUSE, n).as_millis());
         assert_eq!(pauses, [500, 1000, 2000, 64_000, 64_000, 64_000]);
+        assert_eq!(pause(REST, u32::MAX).as_millis(), 12_800);
     }
 }

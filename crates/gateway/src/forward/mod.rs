@@ -3,22 +3,24 @@
 //! An answer is checked as a whole before its first byte is passed on, so any number of workers may be tried until one
 //! answers rightly, and the client sees only that one.
 
+mod bounded;
 mod check;
 mod client;
 mod config;
 mod directory;
 mod fault;
 mod names;
+mod remembered;
 mod roster;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use veracity_graph::{Digest, ModelId};
 use veracity_receipt::{ExecutorId, NetworkKey, Receipt, ReceiptId, Request, Response};
 use veracity_worker::{Refusal, protocol::PROTOCOL};
@@ -26,11 +28,13 @@ use veracity_worker::{Refusal, protocol::PROTOCOL};
 pub use config::ForwardConfig;
 pub use directory::{Directory, DirectoryError, WorkerEntry};
 
+use bounded::Bounded;
 use check::{Exchange, check};
 use client::{Client, NoReply, Reply, is_over};
 use fault::WorkerFault;
 use names::Names;
-use roster::{Peer, Roster};
+use remembered::{Memory, Remembered, lock};
+use roster::{Peer, Pick, Roster};
 
 pub(crate) use client::{Asked, HOP};
 
@@ -40,6 +44,12 @@ use crate::{body::Buffered, error::ApiError, gateway::Shared};
 const EVIDENCE_MAX: usize = 1024;
 /// Most faults that an error names.
 const FAULTS_SHOWN: usize = 4;
+/// A worker that says within this time that it is busy has cost the request nothing.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// Most models of workers that are listed.
+const LISTED_MAX: usize = 1024;
+/// How long the list of models stands in while the next one is made.
+const LIST_STALE_MAX: Duration = Duration::from_secs(60);
 
 /// The network that a node takes part in, as far as requests need it.
 #[derive(Debug)]
@@ -56,14 +66,15 @@ impl Network {
         key: NetworkKey,
         forward: Option<ForwardConfig>,
     ) -> Self {
-        let memory = forward.unwrap_or_default().memory;
+        let ForwardConfig { memory, stale_max, .. } = forward.unwrap_or_default();
+        let memory = Memory { fresh: memory, stale: stale_max };
         let forwarder = forward.map(|config| Forwarder {
             client: Client::new(config),
             roster: Roster::new(Arc::clone(&directory), config, own),
-            places: Arc::new(Semaphore::new(config.forwards_max.min(Semaphore::MAX_PERMITS))),
-            listed: Mutex::default(),
+            places: Semaphore::new(config.forwards_max.min(Semaphore::MAX_PERMITS)),
+            listed: Remembered::default(),
             passing: Mutex::default(),
-            evidence: Mutex::default(),
+            evidence: Mutex::new(Bounded::new(EVIDENCE_MAX)),
             config,
             key: Box::new(key),
         });
@@ -79,19 +90,13 @@ pub(crate) struct Forwarder {
     key: Box<NetworkKey>,
     client: Client,
     roster: Roster,
-    places: Arc<Semaphore>,
-    /// What the workers listed last, and when.
-    listed: Mutex<Option<(Instant, Vec<ModelId>)>>,
+    places: Semaphore,
+    /// What the workers list, each model with its name.
+    listed: Remembered<Vec<(String, ModelId)>>,
     /// Held from looking whether a receipt was passed on until it is kept.
     passing: Mutex<()>,
-    evidence: Mutex<Evidences>,
-}
-
-/// Receipts with evidence, the oldest dropped first.
-#[derive(Debug, Default)]
-struct Evidences {
-    receipts: HashMap<ReceiptId, Receipt>,
-    order: VecDeque<ReceiptId>,
+    /// Receipts with evidence.
+    evidence: Mutex<Bounded<ReceiptId, Receipt>>,
 }
 
 /// An answer that was checked and may be passed on.
@@ -112,47 +117,70 @@ struct Refused {
 
 impl Forwarder {
     /// A place among the requests that are forwarded.
-    pub(crate) fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let overloaded = |_| ApiError::Overloaded { what: "forwarded requests" };
-        Arc::clone(&self.places).try_acquire_owned().map_err(overloaded)
+    fn place(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        self.places.try_acquire().map_err(|_| ApiError::Overloaded { what: "forwarded requests" })
+    }
+
+    /// A place among the questions to workers.
+    pub(crate) fn question(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        let overloaded = |_| ApiError::Overloaded { what: "questions to workers" };
+        self.roster.questions.try_acquire().map_err(overloaded)
     }
 
     /// Sends a request to one worker after the other until one answers rightly. Blocks.
     ///
     /// A refusal carries no signature, so it is passed on only if a second worker refuses too or there is none.
     pub(crate) fn forward(&self, shared: &Shared, asked: &Asked<'_>) -> Result<Passed, ApiError> {
+        let mut left = self.roster.serving(&self.client, &asked.model)?;
+        if left.is_empty() {
+            return Err(ApiError::NoWorker { name: asked.name.to_owned() });
+        }
+        // Taken only now: requests for what nobody serves leave the places to others.
+        let _place = self.place()?;
         let deadline = Instant::now() + self.config.total_timeout;
-        let peers = self.roster.serving(&self.client, &asked.model)?;
-        let mut refused: Option<Refused> = None;
-        let mut faults = Vec::new();
-        let mut left = peers.iter();
-        for _ in 0..self.config.attempts_max {
-            let Some(peer) = (if is_over(deadline) { None } else { left.next() }) else { break };
-            match self.attempt(shared, peer, asked) {
-                Ok(Ok(passed)) => {
-                    if let Some(Refused { peer, refusal, .. }) = refused.filter(|first| !first.refusal.local)
-                    {
-                        self.roster.put_aside(&peer, &WorkerFault::FalseRefusal { code: refusal.code });
+        let (mut refused, mut faults, mut n_attempts) = (None::<Refused>, Vec::new(), 0);
+        while n_attempts < self.config.attempts_max && !is_over(deadline) {
+            let pick = if refused.is_some() { Pick::Any } else { Pick::Best };
+            let Some(peer) = self.roster.pick(&asked.model, &mut left, pick) else { break };
+            let started = Instant::now();
+            let attempt = self.attempt(shared, &peer, asked);
+            let time = started.elapsed();
+            match attempt {
+                Ok(Ok(passed)) => return Ok(passed),
+                Ok(Err(second)) => {
+                    self.roster.lost(peer.executor, time);
+                    match refused {
+                        Some(first) => return Err(first.error()),
+                        None => refused = Some(second),
                     }
-                    return Ok(passed);
+                    n_attempts += 1;
                 }
-                Ok(Err(second)) => match refused {
-                    Some(first) => return Err(first.error()),
-                    None => refused = Some(second),
-                },
                 Err(NoReply::Own(error)) => return Err(error),
                 Err(NoReply::Worker(fault)) => {
                     shared.metrics.attempt(fault.label());
-                    self.roster.put_aside(peer, &fault);
+                    self.failed(asked, &peer, &fault, time);
+                    n_attempts += usize::from(!fault.is_absence() || time >= AT_ONCE);
                     faults.push((peer.executor, fault));
                 }
             }
         }
         Err(match refused {
             // There is no other who could say something else.
-            Some(first) if left.len() == 0 => first.error(),
-            _ => why(asked, &faults),
+            Some(first) if left.is_empty() => first.error(),
+            Some(Refused { peer, refusal, .. }) => {
+                faults.push((peer.executor, WorkerFault::Unconfirmed { code: refusal.code }));
+                why(asked, &faults)
+            }
+            None => why(asked, &faults),
         })
+    }
+
+    fn failed(&self, asked: &Asked<'_>, peer: &Peer, fault: &WorkerFault, time: Duration) {
+        self.roster.lost(peer.executor, time);
+        self.roster.put_aside(peer, fault);
+        if *fault == WorkerFault::Withdrawn {
+            self.roster.withdraw(&asked.model, peer.executor);
+        }
     }
 
     fn attempt(
@@ -180,6 +208,7 @@ impl Forwarder {
             },
             response: Response { json_length, body: &body.bytes },
             now: crate::infer::unix_seconds(),
+            took_s: started.elapsed().as_secs(),
         };
         let receipt = check(&receipt, &exchange)?;
         self.keep(shared, &receipt)?;
@@ -193,7 +222,7 @@ impl Forwarder {
     /// Keeps a receipt before its answer is passed on, so that it can be asked for afterwards, also of the next process.
     fn keep(&self, shared: &Shared, receipt: &Receipt) -> Result<(), NoReply> {
         let (id, own) = (receipt.id(), |error| NoReply::Own(error));
-        let _one_at_a_time = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.passing);
         if shared.receipts.get(id.as_bytes()).map_err(|e| own(e.into()))?.is_some() {
             return Err(WorkerFault::Replayed { id }.into());
         }
@@ -211,6 +240,7 @@ impl Forwarder {
     /// How a worker describes a model. Blocks.
     pub(crate) fn describe(&self, name: &str, model: &ModelId) -> Result<Value, ApiError> {
         let peers = self.roster.serving(&self.client, model)?;
+        let _place = self.question()?;
         for peer in peers.iter().take(self.config.attempts_max) {
             match self.client.describe(&peer.endpoint, name, model) {
                 Ok(described) => return Ok(described),
@@ -222,49 +252,38 @@ impl Forwarder {
 
     /// The models that workers say they serve, each with the name that it is asked for by: that of the registry if it means
     /// this model, else its id. Blocks.
-    pub(crate) fn reachable(&self, names: &Names) -> Result<Vec<(String, ModelId)>, ApiError> {
-        let ids = self.listed_models()?;
-        let published = names.published(&ids)?;
-        let mut named = BTreeMap::new();
-        for (id, published) in ids.into_iter().zip(published) {
-            let current = match published {
-                Some(name) if names.resolve(&name)? == Some(id) => name,
-                Some(_) | None => id.to_string(),
-            };
-            named.insert(current, id);
-        }
-        Ok(named.into_iter().collect())
+    pub(crate) fn reachable(&self, names: &Names) -> Result<Arc<Vec<(String, ModelId)>>, ApiError> {
+        let memory = Memory { fresh: self.config.memory, stale: LIST_STALE_MAX.max(self.config.memory) };
+        self.listed.get_within(&self.roster.questions, memory, || {
+            let ids = self.listed_models()?;
+            Ok(named(names, ids, Instant::now() + self.config.question_timeout))
+        })
     }
 
     fn listed_models(&self) -> Result<Vec<ModelId>, ApiError> {
-        // One asks, the others wait for the answer.
-        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, ids)) = listed.as_ref().filter(|(since, _)| since.elapsed() < self.config.memory) {
-            return Ok(ids.clone());
-        }
-        let mut ids = Vec::new();
-        for chunk in self.roster.chunks()? {
+        let deadline = Instant::now() + self.config.question_timeout;
+        let mut lists = Vec::new();
+        for chunk in self.roster.chunks()?.into_iter().take_while(|_| !is_over(deadline)) {
             let answers = self.roster.ask_some(&chunk, |peer| self.client.models(&peer.endpoint));
-            ids.extend(answers.into_iter().flat_map(|(_, ids)| ids));
+            lists.extend(answers.into_iter().map(|(_, ids)| ids));
         }
-        ids.sort_unstable();
-        ids.dedup();
-        *listed = Some((Instant::now(), ids.clone()));
-        Ok(ids)
+        Ok(in_turns(&lists, LISTED_MAX))
     }
 
     /// A receipt that was passed on, with evidence if its worker has some that holds. Blocks while the worker is asked.
     pub(crate) fn with_evidence(&self, receipt: Receipt) -> Receipt {
         let id = receipt.id();
-        if let Some(known) = self.evidences(|known| known.receipts.get(&id).cloned()) {
-            return known;
+        if let Some(known) = lock(&self.evidence).get(&id) {
+            return known.clone();
         }
+        // Without a place the receipt is given as it is; it can be asked for again.
+        let Ok(_place) = self.question() else { return receipt };
         let peer = self.roster.worker(receipt.executor()).ok().flatten();
         let found = peer.and_then(|peer| self.client.receipt(&peer.endpoint, &id).ok());
         let found = found.and_then(|bytes| Receipt::decode(&bytes).ok()).filter(|found| found.id() == id);
         match found.filter(|found| self.is_anchored(found)) {
             Some(anchored) => {
-                self.evidences(|known| known.insert(id, anchored.clone()));
+                lock(&self.evidence).insert(id, anchored.clone());
                 anchored
             }
             None => receipt,
@@ -277,26 +296,9 @@ impl Forwarder {
             .is_some_and(|(evidence, subject)| veracity_light::verify(evidence, &subject, &self.key).is_ok())
     }
 
-    fn evidences<T>(&self, use_them: impl FnOnce(&mut Evidences) -> T) -> T {
-        use_them(&mut self.evidence.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Number of workers that are known, and of those that are put aside.
     pub(crate) fn counts(&self) -> (usize, usize) {
         self.roster.counts()
-    }
-}
-
-impl Evidences {
-    fn insert(&mut self, id: ReceiptId, receipt: Receipt) {
-        if self.receipts.insert(id, receipt).is_none() {
-            self.order.push_back(id);
-        }
-        if self.order.len() > EVIDENCE_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.receipts.remove(&oldest);
-        }
     }
 }
 
@@ -306,14 +308,40 @@ impl Refused {
     }
 }
 
+/// The entries of several lists, each once and at most so many, in turns: one list takes no room from the others.
+fn in_turns(lists: &[Vec<ModelId>], max: usize) -> Vec<ModelId> {
+    let longest = lists.iter().map(Vec::len).max().unwrap_or_default();
+    let mut seen = HashSet::new();
+    let ids = (0..longest).flat_map(|at| lists.iter().filter_map(move |list| list.get(at))).copied();
+    ids.filter(|id| seen.insert(*id)).take(max).collect()
+}
+
+/// Models with their names. Where the registry does not say in time what a name means, the id is one too.
+fn named(names: &Names, ids: Vec<ModelId>, deadline: Instant) -> Vec<(String, ModelId)> {
+    let published = names.published(&ids).unwrap_or_else(|error| {
+        tracing::warn!(%error, "gateway.models: listed without names");
+        vec![None; ids.len()]
+    });
+    let mut answers = true;
+    let mut named = BTreeMap::new();
+    for (id, published) in ids.into_iter().zip(published) {
+        let name = published.filter(|_| answers && !is_over(deadline)).filter(|name| {
+            let meant = names.resolve(name);
+            answers = meant.is_ok();
+            meant.is_ok_and(|meant| meant == Some(id))
+        });
+        named.insert(name.unwrap_or_else(|| id.to_string()), id);
+    }
+    named.into_iter().collect()
+}
+
 /// Why no worker answered.
 fn why(asked: &Asked<'_>, faults: &[(ExecutorId, WorkerFault)]) -> ApiError {
     let name = asked.name.to_owned();
-    let not_here = |fault: &WorkerFault| matches!(fault, WorkerFault::Busy | WorkerFault::NotServed);
-    if faults.iter().all(|(_, fault)| *fault == WorkerFault::NotServed) {
+    if faults.iter().all(|(_, fault)| fault.is_absence() && *fault != WorkerFault::Busy) {
         return ApiError::NoWorker { name };
     }
-    if faults.iter().all(|(_, fault)| not_here(fault)) {
+    if faults.iter().all(|(_, fault)| fault.is_absence()) {
         return ApiError::Overloaded { what: "other requests at the workers" };
     }
     let shown = faults.iter().take(FAULTS_SHOWN);
@@ -329,4 +357,17 @@ fn refusal_of(code: &str) -> Option<Refusal> {
 /// A model id in 64 hex digits.
 pub(crate) fn model_id(text: &str) -> Option<ModelId> {
     (text.len() == 64).then(|| Digest::from_hex(text)).flatten().map(ModelId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_long_list_takes_no_room_from_the_others() {
+        let id = |n: u8| ModelId(Digest([n; 32]));
+        let lists = [(0..100).map(id).collect(), vec![id(200), id(0)], vec![id(201)]];
+        assert_eq!(in_turns(&lists, 5), [0, 200, 201, 1, 2].map(id));
+        assert_eq!(in_turns(&lists, 1000).len(), 102);
+    }
 }

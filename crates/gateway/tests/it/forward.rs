@@ -24,6 +24,8 @@ struct Registry {
     names: Mutex<HashMap<String, ModelId>>,
     workers: Mutex<Vec<WorkerEntry>>,
     down: Mutex<bool>,
+    /// Whether it says nothing about names.
+    nameless: Mutex<bool>,
 }
 
 impl Registry {
@@ -33,16 +35,23 @@ impl Registry {
             false => Ok(()),
         }
     }
+
+    fn check_names(&self) -> Result<(), DirectoryError> {
+        match *self.nameless.lock().unwrap() {
+            true => Err(DirectoryError("it says nothing about names".into())),
+            false => self.check(),
+        }
+    }
 }
 
 impl Directory for Registry {
     fn resolve(&self, name: &str) -> Result<Option<ModelId>, DirectoryError> {
-        self.check()?;
+        self.check_names()?;
         Ok(self.names.lock().unwrap().get(name).copied())
     }
 
     fn published_names(&self, ids: &[ModelId]) -> Result<Vec<Option<String>>, DirectoryError> {
-        self.check()?;
+        self.check_names()?;
         let names = self.names.lock().unwrap();
         let name = |id: &ModelId| names.iter().find(|(_, of)| *of == id).map(|(name, _)| name.clone());
         Ok(ids.iter().map(name).collect())
@@ -220,22 +229,131 @@ fn lies_do_not_reach_the_client() {
     }
 }
 
+/// Networks of this liar and an honest worker, until one asks the liar first: which one does depends on hashes.
+fn asked_first(lie: Lie) -> (Net, Liar, Server) {
+    for _ in 0..64 {
+        let net = Net::start(forwarding());
+        let (liar, worker) = (liar(&net, 1, lie), honest(&net));
+        assert_verified(&net, "me/tiny", &net.ask(), &worker);
+        if liar.asked() > 0 {
+            return (net, liar, worker);
+        }
+    }
+    panic!("{lie:?}: in no network of 64 the liar was asked first");
+}
+
 #[test]
 fn the_client_gets_the_honest_answer_all_the_same() {
     use Lie::*;
-    for lie in [FlippedByte, OtherModel, OtherKey, NoReceipt, Hang, Endless, CutShort, Refusal, Nonsense] {
-        let net = Net::start(forwarding());
-        let (liar, worker) = (liar(&net, 1, lie), honest(&net));
-        // Which one is asked first depends on hashes; those that answer are asked again, so the liar gets its turn.
-        for _ in 0..2 {
-            assert_verified(&net, "me/tiny", &net.ask(), &worker);
-        }
-        if liar.asked() > 0 && !matches!(lie, Hang | Endless | CutShort | Nonsense) {
-            let before = liar.asked();
-            assert_verified(&net, "me/tiny", &net.ask(), &worker);
+    for lie in
+        [FlippedByte, OtherModel, OtherKey, NoReceipt, Hang, Endless, CutShort, Refusal, Nonsense, Busy, Gone]
+    {
+        let (net, liar, worker) = asked_first(lie);
+        let before = liar.asked();
+        assert_verified(&net, "me/tiny", &net.ask(), &worker);
+        if matches!(lie, FlippedByte | OtherModel | OtherKey | NoReceipt) {
             assert_eq!(liar.asked(), before, "{lie:?}: it is left out");
         }
     }
+}
+
+/// Being busy is no lie, so it must cost the others nothing.
+#[test]
+fn workers_that_are_always_busy_shut_nobody_out() {
+    for lie in [Lie::Busy, Lie::Gone] {
+        let net = Net::start(forwarding());
+        let liars: Vec<_> = (1..=12).map(|seed| liar(&net, seed, lie)).collect();
+        let worker = honest(&net);
+        for _ in 0..5 {
+            assert_verified(&net, "me/tiny", &net.ask(), &worker);
+        }
+        drop(liars);
+    }
+}
+
+#[test]
+fn a_worker_without_the_model_is_not_asked_again_at_once() {
+    let net = Net::start(forwarding());
+    let liar = liar(&net, 1, Lie::Gone);
+    assert_eq!(net.ask().code(), (503, "no_worker".to_owned()));
+    assert_eq!(net.ask().code(), (503, "no_worker".to_owned()));
+    assert_eq!(liar.asked(), 1);
+}
+
+/// Whoever signs anything could have others put aside with requests that are wrong.
+#[test]
+fn an_answer_convicts_nobody_who_refused() {
+    for _ in 0..64 {
+        let net = Net::start(forwarding());
+        let (_liar, worker) = (liar(&net, 1, Lie::Anything), honest(&net));
+        let body = JSON.replace("\"x\"", "\"z\"");
+        let reply = net.gateway.send("POST", "/v2/models/me%2Ftiny/infer", &[], body.as_bytes());
+        assert_eq!(reply.status, 200, "signed, so it is passed on");
+        let metrics = |server: &Server| String::from_utf8(server.get("/metrics").body).unwrap();
+        let refused = "veracity_requests_total{route=\"infer_version\",status=\"400\"} 1";
+        if metrics(&worker).contains(refused) {
+            let metrics = metrics(&net.gateway);
+            assert!(metrics.contains("veracity_workers_aside 0\n"), "{metrics}");
+            return;
+        }
+    }
+    panic!("in no network of 64 the honest worker was asked first");
+}
+
+#[test]
+fn a_refusal_that_nobody_confirmed_in_time_is_told_as_one() {
+    let net = Net::start(ForwardConfig { total_timeout: Duration::from_millis(100), ..forwarding() });
+    let _liars = [1, 2].map(|seed| liar(&net, seed, Lie::SlowRefusal));
+    let reply = net.ask();
+    assert_eq!(reply.code(), (502, "workers_failed".to_owned()));
+    assert!(reply.json()["error"].as_str().unwrap().contains("refused with 'unknown_input'"), "{reply:?}");
+}
+
+#[test]
+fn a_model_that_nobody_serves_is_not_asked_for_again_at_once() {
+    let net = Net::start(forwarding());
+    let liar = liar(&net, 1, Lie::None);
+    for _ in 0..3 {
+        assert_eq!(net.ask_for(&"00".repeat(32), &[]).code(), (503, "no_worker".to_owned()));
+    }
+    assert_eq!(liar.asked_whether_ready(), 1);
+}
+
+#[test]
+fn questions_about_unknown_models_take_no_place_of_requests() {
+    let net = Net::start(ForwardConfig {
+        forwards_max: 1,
+        questions_max: 1,
+        question_timeout: Duration::from_secs(1),
+        ..forwarding()
+    });
+    let (liar, worker) = (liar(&net, 1, Lie::Silent), honest(&net));
+    assert_verified(&net, "me/tiny", &net.ask(), &worker);
+    let before = liar.asked_whether_ready();
+    std::thread::scope(|scope| {
+        let unknown = scope.spawn(|| net.ask_for(&"00".repeat(32), &[]).code());
+        while liar.asked_whether_ready() == before {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_verified(&net, "me/tiny", &net.ask(), &worker);
+        let other = net.ask_for(&"11".repeat(32), &[]).code();
+        assert_eq!(other, (503, "overloaded".to_owned()), "one question at a time");
+        assert_eq!(unknown.join().unwrap().1, "no_worker");
+    });
+}
+
+#[test]
+fn models_whose_names_are_not_to_be_had_are_listed_by_id() {
+    let net = Net::start(forwarding());
+    let _worker = honest(&net);
+    *net.registry.nameless.lock().unwrap() = true;
+    let listed = net.gateway.get("/v2/models");
+    assert_eq!(listed.status, 200, "{listed:?}");
+    let id = bundle(1).model_id().to_string();
+    assert_eq!(listed.json()["models"][0]["name"], id.as_str());
+    // The list is kept for a moment, whatever it costs to make.
+    *net.registry.down.lock().unwrap() = true;
+    assert_eq!(net.gateway.get("/v2/models").body, listed.body);
 }
 
 #[test]

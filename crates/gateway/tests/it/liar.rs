@@ -14,7 +14,7 @@ use std::{
 
 use veracity_engine::Options;
 use veracity_graph::Bundle;
-use veracity_receipt::{Claims, ExecutorId, ExecutorKey, ModelId, Receipt, Request};
+use veracity_receipt::{Claims, ExecutorId, ExecutorKey, ModelId, Receipt, Request, Response, Run};
 use veracity_worker::{Limits, LoadedModel, Worker, protocol::PROTOCOL};
 
 /// What it does wrong.
@@ -45,6 +45,16 @@ pub(crate) enum Lie {
     CutShort,
     /// It refuses what is right.
     Refusal,
+    /// As [`Self::Refusal`], after a while.
+    SlowRefusal,
+    /// It answers what cannot be answered, and signs it.
+    Anything,
+    /// It says that it is busy.
+    Busy,
+    /// It says that it does not have the model that it said it has.
+    Gone,
+    /// It does not say whether it serves a model.
+    Silent,
     /// It answers with a status that means nothing.
     Nonsense,
     /// It sends whoever asks to somebody else.
@@ -155,9 +165,17 @@ impl Shared {
         let id = self.model.id().to_string();
         let parts: Vec<&str> = path.split('/').collect();
         match parts[..] {
-            ["", "v2", "models", model, "ready"] if model == id => {
+            ["", "v2", "models", model, "ready"] => {
                 self.ready.fetch_add(1, SeqCst);
-                reply(stream, "200 OK", "", br#"{"ready":true}"#)
+                if *self.lie.lock().unwrap() == Lie::Silent {
+                    thread::sleep(Duration::from_secs(3600));
+                }
+                match model == id {
+                    true => reply(stream, "200 OK", "", br#"{"ready":true}"#),
+                    false => {
+                        reply(stream, "404 Not Found", "", br#"{"error":"no","code":"model_not_found"}"#)
+                    }
+                }
             }
             ["", "v2", "models"] => {
                 let row = format!(r#"{{"models":[{{"name":"x","version":"{id}","state":"READY"}}]}}"#);
@@ -178,9 +196,17 @@ impl Shared {
                 thread::sleep(Duration::from_secs(3600));
                 return Ok(());
             }
-            Lie::Refusal => {
+            Lie::Refusal | Lie::SlowRefusal => {
+                thread::sleep(Duration::from_millis(if lie == Lie::SlowRefusal { 300 } else { 0 }));
                 let body = br#"{"error":"no","code":"unknown_input"}"#;
                 return reply(stream, "400 Bad Request", "", body);
+            }
+            Lie::Busy => {
+                let body = br#"{"error":"busy","code":"overloaded"}"#;
+                return reply(stream, "503 Service Unavailable", "", body);
+            }
+            Lie::Gone => {
+                return reply(stream, "404 Not Found", "", br#"{"error":"no","code":"model_not_found"}"#);
             }
             Lie::Nonsense => return reply(stream, "418 I'm a teapot", "", b"tea"),
             Lie::Redirect => return reply(stream, "307 Temporary Redirect", "location: /elsewhere\r\n", b""),
@@ -217,9 +243,18 @@ impl Shared {
             Request { protocol: PROTOCOL, model_name: name, json_length: read.json_length, body: &read.body };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let issued_at = if lie == Lie::OldReceipt { now - 3600 } else { now };
+        let sequence = self.sequence.fetch_add(1, SeqCst);
+        if lie == Lie::Anything {
+            let response = Response { json_length: None, body: b"anything" };
+            let run = Run { samples: 1, macs: None, trace_root: None, software: "liar", issued_at };
+            let model = ModelId::from_bytes(self.model.id().0.0);
+            let claims = Claims { sequence: Some(sequence), ..Claims::new(model, &request, &response, &run) };
+            let receipt = Receipt::sign(claims, &ExecutorKey::from_seed(&self.key)).unwrap();
+            return (response.body.to_vec(), receipt.encode());
+        }
         let worker = Worker::new(ExecutorKey::from_seed(&self.key), Limits::default(), true);
         let inference = worker.infer(&self.model, &request, issued_at).unwrap();
-        let mut claims = Claims { sequence: Some(self.sequence.fetch_add(1, SeqCst)), ..inference.claims };
+        let mut claims = Claims { sequence: Some(sequence), ..inference.claims };
         let mut key = ExecutorKey::from_seed(&self.key);
         match lie {
             Lie::OtherModel => claims.model_id = ModelId::from_bytes([9; 32]),

@@ -153,6 +153,24 @@ fn who_sends_nothing_is_not_waited_for() {
     assert_eq!(server.get("/v2").status, 200);
 }
 
+/// Answers that nobody reads stay in memory, so they must not stay for ever.
+#[test]
+fn who_does_not_read_is_not_waited_for() {
+    let server = Server::start(Config { idle_timeout: Duration::from_millis(400), ..config() });
+    let mut stream = server.connect();
+    stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+    let requests = b"GET /openapi.json HTTP/1.1\r\nhost: test\r\n\r\n".repeat(1000);
+    // The answers fill what the systems keep; then the server waits, and hangs up.
+    let ended = loop {
+        if let Err(error) = stream.write_all(&requests) {
+            break error;
+        }
+    };
+    let kinds = [std::io::ErrorKind::ConnectionReset, std::io::ErrorKind::BrokenPipe];
+    assert!(kinds.contains(&ended.kind()), "{ended}");
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
 #[test]
 fn connections_beyond_the_limit_wait() {
     let server = Server::start(Config { connections_max: 1, ..config() });
