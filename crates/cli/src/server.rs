@@ -72,11 +72,21 @@ impl Node {
         self.runtime.block_on(future)
     }
 
-    /// Waits for Ctrl-C, a request to terminate, or `ended`; says whether it was that.
-    pub(crate) fn wait_unless(&self, ended: impl Future<Output = ()>) -> bool {
+    /// Ctrl-C, or a request to terminate, from now on: whoever is told that this runs may ask it to stop.
+    pub(crate) fn interrupt(&self) -> impl Future<Output = ()> + Send + 'static {
+        let _entered = self.runtime.enter();
+        interrupted()
+    }
+
+    /// Waits for an interrupt, or for `ended`; says whether it was that.
+    pub(crate) fn wait_unless(
+        &self,
+        interrupt: impl Future<Output = ()>,
+        ended: impl Future<Output = ()>,
+    ) -> bool {
         self.runtime.block_on(async {
             tokio::select! {
-                () = interrupted() => false,
+                () = interrupt => false,
                 () = ended => true,
             }
         })

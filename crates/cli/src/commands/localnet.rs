@@ -47,7 +47,7 @@ pub(crate) struct LocalnetArgs {
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     gateway_port: u16,
     /// Chain that transactions are signed for.
-    #[arg(long, value_name = "ID", default_value_t = chain::CHAIN_ID)]
+    #[arg(long, value_name = "ID", default_value_t = chain::CHAIN_ID, value_parser = clap::value_parser!(u64).range(1..))]
     chain_id: u64,
 }
 

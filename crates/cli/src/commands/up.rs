@@ -126,6 +126,7 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
     };
     let rpc = chain.as_ref().map(|chain| format!("http://{}", chain.rpc_address()));
     let part = rpc.clone().or(args.chain.clone()).map(|rpc| take_part(args, rpc, &member)).transpose()?;
+    let interrupt = node.interrupt();
     out.result(&Banner {
         url: node.url(),
         executor: node.executor.to_string(),
@@ -137,8 +138,8 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
         chain: chain.as_ref().zip(rpc).map(|(chain, rpc)| chain::Banner::new(chain.network(), &rpc)),
     });
     let ended = match &chain {
-        Some(chain) => node.wait_unless(chain.ended()),
-        None => node.wait_unless(std::future::pending()),
+        Some(chain) => node.wait_unless(interrupt, chain.ended()),
+        None => node.wait_unless(interrupt, std::future::pending()),
     };
     out.note("stopping; requests in progress may end");
     part.into_iter().for_each(Part::stop);

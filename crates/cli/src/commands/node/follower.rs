@@ -6,13 +6,7 @@ use serde::Serialize;
 use veracity_client::Rpc;
 use veracity_node::{Folder, FollowerConfig, FollowerOptions, Node};
 
-use crate::{
-    chain::{self, client_failure},
-    commands::network,
-    error::Failure,
-    output::Output,
-    server,
-};
+use crate::{chain, commands::network, error::Failure, output::Output, server};
 
 /// What was made.
 #[derive(Debug, Serialize)]
@@ -31,7 +25,8 @@ pub(super) fn init(
 ) -> Result<Made, Failure> {
     let network = network::read(network)?;
     for url in upstreams {
-        Rpc::new(url).map_err(|e| client_failure(&e))?;
+        let fix = "give URLs such as http://203.0.113.1:8545 with --upstream";
+        Rpc::new(url).map_err(|e| Failure::input("bad_url", e, fix))?;
     }
     let config = FollowerConfig { rpc, upstreams: upstreams.to_vec() };
     Folder::new(path).follow(&network, &config).map_err(|e| chain::folder_failure(&e))?;

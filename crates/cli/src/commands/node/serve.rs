@@ -65,8 +65,9 @@ pub(super) fn run(folder: &Path, overrides: Overrides, out: Output) -> Result<()
         interval: Duration::from_millis(settings.anchor_interval_ms),
         worker_timeout: Duration::from_secs(settings.worker_timeout_s),
     })?;
+    let interrupt = member.node.interrupt();
     out.result(&banner(folder, &settings, &member, &part));
-    member.node.wait_unless(std::future::pending());
+    member.node.wait_unless(interrupt, std::future::pending());
     out.note("stopping; requests in progress may end");
     part.stop();
     member.node.stop()
