@@ -55,7 +55,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write().map_err(|e: io::Error| Failure::write(path, &e))
 }
 
-/// As [`write`], but a file with anything else in it is not overwritten.
+/// As [`write()`], but a file with anything else in it is not overwritten.
 ///
 /// # Errors
 /// `file_exists`, `file_not_writable`.

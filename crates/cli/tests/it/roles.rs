@@ -246,10 +246,10 @@ fn workers_that_lie_do_not_reach_the_client() {
         assert!(Instant::now() < deadline, "{}", log_of(&net.home));
     }
     assert!(liars.iter().any(|liar| liar.asked() > 0));
-    // Without an honest one there is no answer.
+    // Without an honest one there is no answer. The one that refuses may be the only one left, and is passed on then.
     honest.stop();
     let refused = ask(&gateway, 0);
-    assert!([502, 503].contains(&refused.status), "{}", refused.status);
+    assert!([400, 502, 503].contains(&refused.status), "{}", refused.status);
     gateway.stop();
 }
 
