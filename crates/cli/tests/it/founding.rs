@@ -234,6 +234,8 @@ fn what_is_not_as_agreed_is_refused() {
     };
     let run = ["found", "run", "--folder", "f0", "--plan", "bad.json"];
     let write = ["found", "plan", "f1.json", "f2.json", "bad.json", "--chain-id", "7777", "--out", "x.json"];
+    let ahead = [&write[..], &["--time", "99999999999999"]].concat();
+    refused(&home, &ahead, "plan", "the network would stand still");
     let proof = |file: &mut Value| {
         let proof = file["proof"].as_str().unwrap().to_owned();
         let digit = if proof.ends_with('0') { "1" } else { "0" };

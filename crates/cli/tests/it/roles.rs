@@ -227,11 +227,16 @@ fn workers_that_lie_do_not_reach_the_client() {
         })
         .collect();
     net.init("g", "gateway", &["--worker-timeout", "2"]);
-    let gateway = net.run("g");
+    let mut gateway = net.run("g");
     // At most four are asked for one request, so the first ones may fail, clearly; nothing false comes through.
     let deadline = Instant::now() + TIMEOUT;
     let mut right = 0;
-    while right < 10 {
+    while right < 10 || liars.iter().all(|liar| liar.asked() == 0) {
+        if right > 0 && right % 10 == 0 {
+            // It happened to ask the honest one first, and goes on with it. Started again it takes another order.
+            gateway.stop();
+            gateway = net.run("g");
+        }
         let asked = ask(&gateway, right);
         match asked.status {
             200 => {
@@ -245,7 +250,6 @@ fn workers_that_lie_do_not_reach_the_client() {
         }
         assert!(Instant::now() < deadline, "{}", log_of(&net.home));
     }
-    assert!(liars.iter().any(|liar| liar.asked() > 0));
     // Without an honest one there is no answer. The one that refuses may be the only one left, and is passed on then.
     honest.stop();
     let refused = ask(&gateway, 0);

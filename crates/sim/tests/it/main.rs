@@ -21,8 +21,17 @@ macro_rules! scenarios {
     };
 }
 
+/// Nor does the network stand still when an epoch begins, where validators do not know yet who is there.
+#[test]
+fn nothing_happens() {
+    for seed in 0..SEEDS {
+        let report = run(Scenario::Calm, seed, 4).unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(report.signers.len() > 2, "it is in its third epoch: {report:?}");
+        assert!(report.pause_max.as_secs() < 1, "no round is given up: {report:?}");
+    }
+}
+
 scenarios! {
-    nothing_happens Calm
     messages_are_slow Slow
     messages_are_lost Lossy
     disks_fail Disks

@@ -6,6 +6,7 @@ use serde::Serialize;
 use veracity_client::Rpc;
 use veracity_node::{Folder, FollowerConfig, FollowerOptions, Node};
 
+use super::start;
 use crate::{chain, commands::network, error::Failure, output::Output, server};
 
 /// What was made.
@@ -60,30 +61,13 @@ pub(super) fn start(
     let runtime = server::runtime()?;
     runtime.block_on(async {
         out.note(format!("follows {}; it is ready with the next block", config.upstreams.join(", ")));
-        let mut interrupted = std::pin::pin!(server::interrupted());
-        let node = tokio::select! {
-            node = Node::follow(options) => node.map_err(|e| chain::node_failure(&e))?,
-            () = &mut interrupted => return Ok(()),
-        };
-        out.result(&Banner {
+        start::run(Node::follow(options), out, |node| Banner {
             network: node.network().hash().to_string(),
             chain_id: node.network().chain_id(),
             height: node.chain().head().number(),
             rpc: format!("http://{}", node.rpc_address()),
-        });
-        let is_asked = tokio::select! {
-            () = interrupted => true,
-            () = node.ended() => false,
-        };
-        let stopped = node.stop().await;
-        if is_asked {
-            return Ok(());
-        }
-        Err(Failure::outside(
-            "node_stopped",
-            stopped,
-            "see the log; if the disk was full, make room and start again",
-        ))
+        })
+        .await
     })
 }
 

@@ -2,7 +2,7 @@ use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use veracity_node::{Contact, Folder, Node, NodeOptions};
+use veracity_node::{Contact, Folder, Node, NodeError, NodeOptions};
 
 use super::{
     follower,
@@ -98,32 +98,42 @@ fn validate(args: &StartArgs, out: Output) -> Result<(), Failure> {
                 options.listen
             ));
         }
-        let mut interrupted = std::pin::pin!(server::interrupted());
-        let node = tokio::select! {
-            node = Node::start(options) => node.map_err(|e| chain::node_failure(&e))?,
-            () = &mut interrupted => return Ok(()),
-        };
-        out.result(&Banner {
-            node: identity.public_key().iter().map(|byte| format!("{byte:02x}")).collect(),
+        run(Node::start(options), out, |node| Banner {
+            node: alloy_primitives::hex::encode(identity.public_key()),
             network: node.network().hash().to_string(),
             chain_id: node.network().chain_id(),
             height: node.chain().head().number(),
             rpc: format!("http://{}", node.rpc_address()),
-        });
-        let is_asked = tokio::select! {
-            () = interrupted => true,
-            () = node.ended() => false,
-        };
-        let stopped = node.stop().await;
-        if is_asked {
-            return Ok(());
-        }
-        Err(Failure::outside(
-            "node_stopped",
-            stopped,
-            "see the log; if the disk was full, make room and start again",
-        ))
+        })
+        .await
     })
+}
+
+/// Runs a node until it is interrupted, from its start on; `banner` is what is said when it serves.
+pub(super) async fn run<B: Serialize + fmt::Display>(
+    starting: impl Future<Output = Result<Node, NodeError>>,
+    out: Output,
+    banner: impl FnOnce(&Node) -> B,
+) -> Result<(), Failure> {
+    let mut interrupted = std::pin::pin!(server::interrupted());
+    let node = tokio::select! {
+        node = starting => node.map_err(|e| chain::node_failure(&e))?,
+        () = &mut interrupted => return Ok(()),
+    };
+    out.result(&banner(&node));
+    let is_asked = tokio::select! {
+        () = interrupted => true,
+        () = node.ended() => false,
+    };
+    let stopped = node.stop().await;
+    if is_asked {
+        return Ok(());
+    }
+    Err(Failure::outside(
+        "node_stopped",
+        stopped,
+        "see the log; if the disk was full, make room and start again",
+    ))
 }
 
 impl fmt::Display for Banner {
