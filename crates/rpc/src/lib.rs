@@ -19,6 +19,7 @@ mod index;
 mod logs;
 mod methods;
 mod node;
+mod pace;
 mod records;
 mod server;
 mod submit;

@@ -2,19 +2,33 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use jsonrpsee::{
     Methods,
-    server::{BatchRequestConfig, IdProvider, PingConfig, ServerBuilder, ServerConfig, ServerHandle},
+    core::middleware::RpcServiceBuilder,
+    server::{
+        BatchRequestConfig, IdProvider, PingConfig, ServerBuilder, ServerConfig, ServerHandle,
+        serve_with_graceful_shutdown, stop_channel,
+    },
     types::SubscriptionId,
 };
+use tokio::net::{TcpListener, TcpStream};
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::{
-    Config, ServeError, Services, convert::to_u64, filters::random_id, hosts::Hosts, methods, node::Node,
+    Config, ServeError, Services,
+    convert::to_u64,
+    filters::random_id,
+    hosts::Hosts,
+    methods,
+    node::Node,
+    pace::{Counted, Pace, Paced},
 };
 
 /// How often a WebSocket client is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// How long it may take to answer.
 const PONG_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long nothing is accepted after that failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long requests in progress may hold up a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -31,6 +45,20 @@ impl Server {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Takes no new requests once `ended` resolves, on the tokio runtime of the caller. [`Server::stop`] is still needed.
+    pub fn stop_after(&self, ended: impl Future<Output = ()> + Send + 'static) {
+        let handle = self.handle.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = ended => {
+                    // An error means that it has stopped already.
+                    let _ = handle.stop();
+                }
+                () = handle.clone().stopped() => {}
+            }
+        });
     }
 
     /// Stops: no new requests are taken. Returns once those in progress are answered and all connections are closed, or
@@ -65,16 +93,52 @@ pub async fn serve(config: Config, services: Services) -> Result<Server, ServeEr
         // Whatever a page may ask here is public, and nothing is signed here.
         .layer(CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any));
     let refused = |source| ServeError::Listen { listen, source };
-    let server = ServerBuilder::with_config(limits)
-        .set_http_middleware(layers)
-        .build(listen)
-        .await
-        .map_err(refused)?;
-    let address = server.local_addr().map_err(refused)?;
-    let node = Arc::new(Node::new(services, config));
-    let handle = server.start(methods::module(node));
+    let listener = TcpListener::bind(listen).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let methods: Methods = methods::module(Arc::new(Node::new(services, config))).into();
+    let connections = ServerBuilder::with_config(limits).set_http_middleware(layers).to_service_builder();
+    let (stop, handle) = stop_channel();
+    tokio::spawn(async move {
+        while let Some(connection) = accept(&listener, stop.clone().shutdown()).await {
+            let pace = Pace::default();
+            let counted = pace.clone();
+            let calls =
+                RpcServiceBuilder::new().layer_fn(move |calls| Counted { calls, pace: counted.clone() });
+            let service = connections.clone().set_rpc_middleware(calls).build(methods.clone(), stop.clone());
+            let stopped = stop.clone().shutdown();
+            tokio::spawn(async move {
+                let served = serve_with_graceful_shutdown(Paced { connection, pace }, service, stopped).await;
+                if let Err(error) = served {
+                    tracing::debug!(error, "a connection ended");
+                }
+            });
+        }
+    });
     tracing::info!(%address, methods = to_u64(methods::METHODS.len()), "rpc.serve");
     Ok(Server { address, handle })
+}
+
+/// The next connection; nothing once the server stops.
+async fn accept(listener: &TcpListener, stopped: impl Future<Output = ()>) -> Option<TcpStream> {
+    let mut stopped = std::pin::pin!(stopped);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stopped => return None,
+        };
+        let connection = accepted.and_then(|(connection, _)| {
+            connection.set_nodelay(true)?;
+            Ok(connection)
+        });
+        match connection {
+            Ok(connection) => return Some(connection),
+            Err(error) => {
+                tracing::debug!(%error, "a connection could not be accepted");
+                // If there are too many files, some must be closed first.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
 }
 
 /// The methods alone, for calling them without a server. Limits of connections do not apply to them.

@@ -7,6 +7,7 @@ mod hostile;
 mod index;
 mod limits;
 mod logs;
+mod pace;
 mod proofs;
 #[path = "../../examples/dev/sealer.rs"]
 mod sealer;
