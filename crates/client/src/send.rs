@@ -19,7 +19,7 @@ const FINAL_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 /// How often a nonce that another process took is asked for again.
 const NONCE_TRIES: u32 = 5;
-/// How often it is looked whether a transaction that waits offers enough.
+/// How often it is looked whether the node still has a transaction that waits, and whether that offers enough.
 const RAISE_POLL: Duration = Duration::from_secs(1);
 /// A transaction that so many blocks have passed over offers more.
 const PASSED_OVER_BLOCKS: u64 = 8;
@@ -185,7 +185,10 @@ impl Chain {
                 return Err(ClientError::NotFinal { hash, waited_s: started.elapsed().as_secs() });
             }
             if raised.elapsed() > RAISE_POLL {
-                self.raise(account, outgoing)?;
+                match self.is_known(outgoing)? {
+                    true => self.raise(account, outgoing)?,
+                    false => self.give(account, outgoing)?,
+                }
                 raised = Instant::now();
             }
             sleep(pause);
@@ -224,6 +227,12 @@ impl Chain {
         Ok(false)
     }
 
+    /// Whether a transaction with this nonce is in a block. Whoever asks for receipts after that learns which one it is.
+    fn is_used(&self, account: &Account, nonce: u64) -> Result<bool, ClientError> {
+        let parameters = json!([account.address(), "latest"]);
+        Ok(self.rpc().quantity("eth_getTransactionCount", parameters)? > nonce)
+    }
+
     /// The receipt of whichever of its hashes is in a block.
     fn receipt(&self, outgoing: &Outgoing) -> Result<Option<(B256, Receipt)>, ClientError> {
         for hash in outgoing.hashes.iter().rev() {
@@ -260,6 +269,8 @@ impl Chain {
             }
             match self.offer(account, outgoing)? {
                 Given::Taken => return Ok(()),
+                // What has the nonce is in no block yet, and may still be dropped.
+                Given::NonceTaken if !self.is_used(account, outgoing.transaction.nonce)? => return Ok(()),
                 // One of its own came into a block meanwhile.
                 Given::NonceTaken if self.receipt(outgoing)?.is_some() => return Ok(()),
                 // A transaction of another process did, after which this can come into none.

@@ -325,6 +325,8 @@ impl Node {
             follow: Some(Arc::new(Followed(validator.source()))),
         };
         let server = serve(rpc, services).await?;
+        // Who asks a node that makes no more blocks should learn so at once, and not wait for a block.
+        server.stop_after(validator.ended());
         Ok(Self { network, validator, chain, server, record })
     }
 
@@ -355,6 +357,12 @@ impl Node {
     /// Resolves when the node has stopped by itself, which it does not do for a good reason.
     pub async fn ended(&self) {
         self.validator.ended().await;
+    }
+
+    /// Whether the node has stopped by itself.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.validator.has_ended()
     }
 
     /// Stops the node; says why it had stopped, if it had.

@@ -338,10 +338,18 @@ impl Validator {
     }
 
     /// Resolves when the validator has stopped.
-    pub async fn ended(&self) {
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut ended = self.ended.clone();
-        // An error means that it is gone, too.
-        let _ = ended.wait_for(|ended| *ended).await;
+        async move {
+            // An error means that it is gone, too.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+    }
+
+    /// Whether the validator has stopped.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        *self.ended.borrow()
     }
 
     /// Stops the validator, and says why it stopped if it did so before.

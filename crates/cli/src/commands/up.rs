@@ -125,7 +125,16 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
         false => Some(start_chain(args, &chain_folder, node)?),
     };
     let rpc = chain.as_ref().map(|chain| format!("http://{}", chain.rpc_address()));
-    let part = rpc.clone().or(args.chain.clone()).map(|rpc| take_part(args, rpc, &member)).transpose()?;
+    let part = rpc.clone().or(args.chain.clone()).map(|rpc| take_part(args, rpc, &member)).transpose();
+    let part = match part {
+        Ok(part) => part,
+        Err(failure) => {
+            // If the chain beside it has stopped, that is why.
+            let is_stopped = chain.as_ref().is_some_and(ChainNode::has_ended);
+            let stopped = chain.map(|chain| node.block_on(chain.stop()));
+            return Err(stopped.filter(|_| is_stopped).map_or(failure, chain_stopped));
+        }
+    };
     let interrupt = node.interrupt();
     out.result(&Banner {
         url: node.url(),
@@ -146,11 +155,13 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
     let stopped = chain.map(|chain| node.block_on(chain.stop()));
     member.node.stop()?;
     match stopped.filter(|_| ended) {
-        Some(stopped) => {
-            Err(Failure::outside("chain_stopped", stopped, "see the log; if the disk was full, make room"))
-        }
+        Some(stopped) => Err(chain_stopped(stopped)),
         None => Ok(()),
     }
+}
+
+fn chain_stopped(stopped: impl fmt::Display) -> Failure {
+    Failure::outside("chain_stopped", stopped, "see the log; if the disk was full, make room")
 }
 
 /// Takes part in a network: as the operator that was named, or on a chain for development as one that has money there.

@@ -33,7 +33,9 @@ impl Running {
             let length = output.read_line(&mut text).unwrap();
             assert!(length > 0, "the banner comes whole: {text}{}", log_of(home));
         }
-        Self { child, banner: serde_json::from_str(&text).unwrap(), output }
+        let banner: Value = serde_json::from_str(&text).unwrap();
+        assert!(banner.get("error").is_none(), "it starts: {text}{}", log_of(home));
+        Self { child, banner, output }
     }
 
     /// A text of the banner.

@@ -116,6 +116,8 @@ struct Pool {
     given: Vec<TxEnvelope>,
     /// Hash of what is in a block.
     done: Vec<B256>,
+    /// Height of the block that has a transaction of another process with the nonce of the one that waits.
+    contended: Option<u64>,
 }
 
 impl Pool {
@@ -166,6 +168,9 @@ impl Pool {
 
     fn make_block(&mut self) {
         self.height += 1;
+        if self.contended == Some(self.height) {
+            (self.waiting, self.used) = (None, self.used + 1);
+        }
         if self.waiting.as_ref().is_some_and(|waiting| waiting.max_fee_per_gas() >= self.base_fee.into()) {
             self.done.extend(self.waiting.take().map(|transaction| *transaction.tx_hash()));
             self.used += 1;
@@ -237,6 +242,17 @@ fn a_nonce_that_was_lost_is_replaced() {
         (pool.waiting, pool.used, pool.base_fee) = (None, 1, 100);
     }
     let sent = chain.settle(&account(), &mut outgoing).unwrap();
+    let pool = pool.lock().unwrap();
+    assert_eq!(pool.given.iter().map(TxEnvelope::nonce).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(pool.done, [sent.hash]);
+}
+
+/// The same while it is waited for: a node that starts again may have a block under way that uses the nonce.
+#[test]
+fn a_nonce_that_is_lost_meanwhile_is_replaced() {
+    let pool = Arc::new(Mutex::new(Pool { base_fee: 100, contended: Some(1), ..Pool::default() }));
+    let chain = Pool::connect(&pool);
+    let sent = chain.transfer(&account(), Address::ZERO, U256::ONE).unwrap();
     let pool = pool.lock().unwrap();
     assert_eq!(pool.given.iter().map(TxEnvelope::nonce).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(pool.done, [sent.hash]);
