@@ -1,10 +1,10 @@
 //! BLS signatures over BLS12-381 with public keys in G2 (specification, sections 2 and 3).
 
-use std::{fmt, ops::Neg as _, str::FromStr};
+use std::{fmt, ops::Neg as _, str::FromStr, sync::LazyLock};
 
 use ark_bls12_381::{Bls12_381, G1Affine, G1Projective, G2Affine, g1};
 use ark_ec::{
-    AffineRepr, CurveGroup as _, PrimeGroup as _,
+    AffineRepr,
     hashing::{HashToCurve as _, curve_maps::wb::WBMap, map_to_curve_hasher::MapToCurveBasedHasher},
     pairing::Pairing,
 };
@@ -25,13 +25,15 @@ type Hasher = MapToCurveBasedHasher<G1Projective, DefaultFieldHasher<Sha256>, WB
 
 /// The public key of a network: it verifies every block for ever.
 ///
-/// About 40 KB, because it holds what pairings need; clone it seldom.
+/// About 20 KB, because it holds what pairings need; clone it seldom.
 #[derive(Clone)]
 pub struct NetworkKey {
     bytes: [u8; NETWORK_KEY_BYTES],
     key: G2Prepared,
-    minus_generator: G2Prepared,
 }
+
+/// The same for all keys.
+static MINUS_GENERATOR: LazyLock<G2Prepared> = LazyLock::new(|| G2Affine::generator().neg().into());
 
 impl NetworkKey {
     /// Reads a key.
@@ -42,8 +44,7 @@ impl NetworkKey {
         let bytes: [u8; NETWORK_KEY_BYTES] =
             bytes.try_into().map_err(|_| KeyError::Length { found: bytes.len() })?;
         let point: G2Affine = decode_point(&bytes).ok_or(KeyError::Point)?;
-        let minus_generator = G2Affine::generator().neg();
-        Ok(Self { bytes, key: point.into(), minus_generator: minus_generator.into() })
+        Ok(Self { bytes, key: point.into() })
     }
 
     /// The bytes.
@@ -55,7 +56,7 @@ impl NetworkKey {
     /// Whether `e(hash, key) = e(signature, g2)`, computed as one product.
     pub(crate) fn verify(&self, hash: G1Affine, signature: G1Affine) -> bool {
         let product =
-            Bls12_381::multi_miller_loop([hash, signature], [self.key.clone(), self.minus_generator.clone()]);
+            Bls12_381::multi_miller_loop([hash, signature], [self.key.clone(), MINUS_GENERATOR.clone()]);
         Bls12_381::final_exponentiation(product).is_some_and(|result| result.is_zero())
     }
 }
@@ -123,11 +124,4 @@ pub(crate) fn hash_to_curve(namespace: &[u8], message: &[u8]) -> Option<G1Affine
     let length = u8::try_from(namespace.len()).ok().filter(|length| *length < 0x80)?;
     let framed = [&[length], namespace, message].concat();
     Hasher::new(DOMAIN).ok()?.hash(&framed).ok()
-}
-
-/// `a + r b`.
-#[expect(clippy::arithmetic_side_effects, reason = "group operations are total")]
-pub(crate) fn combine(a: G1Affine, b: G1Affine, r: u128) -> G1Affine {
-    let limbs = [r & u128::from(u64::MAX), r >> 64].map(|limb| u64::try_from(limb).unwrap_or(0));
-    (b.into_group().mul_bigint(limbs) + a).into_affine()
 }

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     BlockHash, CertificateError, NetworkKey, SignatureError,
-    bls::{combine, decode_signature, hash_to_curve},
+    bls::{decode_signature, hash_to_curve},
 };
 
 /// Namespace of the application: everything that its validators sign begins with it.
@@ -16,7 +16,6 @@ pub const SIGNATURE_BYTES: usize = 48;
 
 const FINALIZE: &[u8] = b"veracity_FINALIZE";
 const SEED: &[u8] = b"veracity_SEED";
-const BATCH_DOMAIN: &[u8] = b"veracity certificate batch v1";
 
 /// A step of consensus: views are counted anew in each epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +44,8 @@ pub struct Proposal {
     pub payload: BlockHash,
 }
 
-/// A certificate that a block is final, and the seed of its round. Believed only after [`Finalization::verify`].
+/// A certificate that a block is final, and the seed of its round. The block is believed only after
+/// [`Finalization::verify`], the seed only after [`Seed::verify`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finalization {
     /// What is final.
@@ -89,46 +89,24 @@ impl Finalization {
         [&self.proposal.encode(), self.vote_signature.as_slice(), self.seed_signature.as_slice()].concat()
     }
 
-    /// Checks both signatures. Two pairings, some milliseconds.
+    /// Checks the validators' votes, which make the block final. Two pairings, some milliseconds. The seed is not looked at:
+    /// it says nothing about the block, and has a check of its own, [`Seed::verify`].
     ///
     /// # Errors
-    /// [`SignatureError`] if one of them is no point or not the validators'.
+    /// [`SignatureError::VotePoint`] if the signature is no point, [`SignatureError::Vote`] if it is not the validators'.
     pub fn verify(&self, key: &NetworkKey) -> Result<(), SignatureError> {
-        let (round, seed) = (self.proposal.round, self.seed());
-        let vote_point = decode_signature(&self.vote_signature).ok_or(SignatureError::VotePoint { round })?;
-        let seed_point = decode_signature(&self.seed_signature).ok_or(SignatureError::SeedPoint { round })?;
-        let vote_hash =
-            hash_to_curve(FINALIZE, &self.proposal.encode()).ok_or(SignatureError::Vote { round })?;
-        let seed_hash = seed.hash().ok_or(SignatureError::Seed { round })?;
-        let r = self.batch_scalar(key);
-        if key.verify(combine(vote_hash, seed_hash, r), combine(vote_point, seed_point, r)) {
-            return Ok(());
-        }
-        // Only the message needs to know which one it was.
-        match key.verify(vote_hash, vote_point) {
-            true => Err(SignatureError::Seed { round }),
-            false => Err(SignatureError::Vote { round }),
+        let round = self.proposal.round;
+        let point = decode_signature(&self.vote_signature).ok_or(SignatureError::VotePoint { round })?;
+        match hash_to_curve(FINALIZE, &self.proposal.encode()) {
+            Some(hash) if key.verify(hash, point) => Ok(()),
+            _ => Err(SignatureError::Vote { round }),
         }
     }
 
-    /// The seed that the certificate carries.
+    /// The seed that the certificate carries. Believed only after [`Seed::verify`].
     #[must_use]
     pub fn seed(&self) -> Seed {
         Seed { round: self.proposal.round, signature: self.seed_signature }
-    }
-
-    /// Depends on key, messages and signatures, so that nobody can choose two wrong signatures whose errors cancel.
-    fn batch_scalar(&self, key: &NetworkKey) -> u128 {
-        let encoded = self.encode();
-        let length = u8::try_from(encoded.len()).unwrap_or(u8::MAX);
-        let hash = Sha256::new()
-            .chain_update(BATCH_DOMAIN)
-            .chain_update(key.as_bytes())
-            .chain_update([length])
-            .chain_update(encoded)
-            .finalize();
-        let low = hash.iter().take(16).rev();
-        low.fold(0, |r, byte| (r << 8) | u128::from(*byte))
     }
 }
 
@@ -140,7 +118,7 @@ impl Seed {
     pub fn verify(&self, key: &NetworkKey) -> Result<(), SignatureError> {
         let round = self.round;
         let point = decode_signature(&self.signature).ok_or(SignatureError::SeedPoint { round })?;
-        match self.hash() {
+        match hash_to_curve(SEED, &round.encode()) {
             Some(hash) if key.verify(hash, point) => Ok(()),
             _ => Err(SignatureError::Seed { round }),
         }
@@ -150,10 +128,6 @@ impl Seed {
     #[must_use]
     pub fn value(&self) -> [u8; 32] {
         Sha256::digest(self.signature).into()
-    }
-
-    fn hash(&self) -> Option<ark_bls12_381::G1Affine> {
-        hash_to_curve(SEED, &self.round.encode())
     }
 }
 
