@@ -2,13 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use veracity_client::Chain;
 use veracity_gateway::Config;
 use veracity_hosting::NodeId;
 use veracity_store::Store;
 
 use crate::{
-    chain::client_failure,
     error::Failure,
     hosting::{Host, HostArgs, Hosted},
     provider::{self, Joining, Provider, Role},
@@ -68,13 +66,10 @@ impl Member {
     /// # Errors
     /// Those of [`provider::join`].
     pub(crate) fn take_part(&self, joining: Joining) -> Result<Part, Failure> {
-        let (rpc, operator) = (joining.rpc.clone(), joining.operator.clone());
+        let (chain, operator) = (joining.chain.clone(), joining.operator.clone());
         let provider = provider::join(&self.node, joining)?;
         let id = NodeId(*self.node.executor.as_bytes());
-        let start = |host: &Host| {
-            let chain = Chain::connect(&rpc).map_err(|e| client_failure(&e))?;
-            host.start(chain, operator, id)
-        };
+        let start = |host: &Host| host.start(chain, operator, id);
         Ok(Part { provider, hosted: self.host.as_ref().map(start).transpose()? })
     }
 }

@@ -64,11 +64,11 @@ pub(crate) const ANCHOR_INTERVAL_MS: u64 = 1000;
 /// Where and how a node takes part.
 #[derive(Debug)]
 pub(crate) struct Joining {
-    /// JSON-RPC of a node of the network.
-    pub(crate) rpc: String,
+    /// The network's chain.
+    pub(crate) chain: Chain,
     /// Who pays.
     pub(crate) operator: Account,
-    /// Whose certificates are believed; if none is given, that which the node at `rpc` says.
+    /// Whose certificates are believed; if none is given, that which its node says.
     pub(crate) network_key: Option<NetworkKey>,
     /// What this node does.
     pub(crate) roles: Vec<Role>,
@@ -109,8 +109,8 @@ pub(crate) struct Banner {
 /// # Errors
 /// `rpc_unreachable`, `other_network`, `rpc_refused`, `not_operator`, `operator_poor`, `network_key_malformed` and trouble with the disk.
 pub(crate) fn join(node: &Node, joining: Joining) -> Result<Provider, Failure> {
-    let Joining { rpc, operator, network_key, roles, endpoint, interval, worker_timeout } = joining;
-    let connected = Chain::connect(&rpc).map_err(|e| client_failure(&e))?;
+    let Joining { chain: connected, operator, network_key, roles, endpoint, interval, worker_timeout } =
+        joining;
     let network_key = match network_key {
         Some(key) => {
             check_network(&connected, &key)?;
@@ -129,7 +129,7 @@ pub(crate) fn join(node: &Node, joining: Joining) -> Result<Provider, Failure> {
         roles: roles.iter().map(|role| role.name().to_owned()).collect(),
         bond_wei: info.map(|info| info.bond.to_string()).unwrap_or_default(),
         endpoint,
-        rpc,
+        rpc: connected.rpc().url().to_owned(),
         chain_id: connected.id(),
         network_key: network_key.to_string(),
         anchor_interval_ms: is_worker.then_some(interval.as_millis()),

@@ -15,7 +15,7 @@ pub fn ver(wei: U256) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// A chain, seen through the JSON-RPC of one node. Cheap to clone.
+/// A chain, seen through the JSON-RPC of one node at a time. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Chain {
     rpc: Rpc,
@@ -32,6 +32,24 @@ impl Chain {
         let rpc = Rpc::new(url)?;
         let id = rpc.quantity("eth_chainId", json!([]))?;
         Ok(Self { rpc, id, patience: PATIENCE })
+    }
+
+    /// The same chain, seen through the next of these nodes from then on when one cannot be reached, if it is of a network
+    /// with this chain id and key.
+    ///
+    /// # Errors
+    /// [`ClientError::BadUrl`].
+    pub fn with_reserve<'a>(
+        self,
+        urls: impl IntoIterator<Item = &'a str>,
+        network_key: Vec<u8>,
+    ) -> Result<Self, ClientError> {
+        let (id, patience) = (self.id, self.patience);
+        let is_right = move |node: &Rpc| {
+            let chain = Self { rpc: node.clone(), id, patience };
+            chain.check_id().is_ok() && chain.network_key().is_ok_and(|key| *key == *network_key)
+        };
+        Ok(Self { rpc: self.rpc.with_reserve(urls, is_right)?, ..self })
     }
 
     /// The same chain, with another time to wait until a transaction is final; a minute if none is given.

@@ -1,6 +1,13 @@
 //! One call of JSON-RPC over HTTP.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use alloy_primitives::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -16,12 +23,57 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Code with which a node answers a call that a contract reverted.
 const REVERTED: i64 = 3;
 
-/// A JSON-RPC client of one node. Cheap to clone; clones share connections.
+/// A JSON-RPC client of one node, or of one at a time of several. Cheap to clone; clones share connections.
 #[derive(Debug, Clone)]
 pub struct Rpc {
     url: Arc<str>,
     agent: Agent,
     answer_bytes_max: u64,
+    reserve: Option<Arc<Reserve>>,
+}
+
+/// Whether a node that was not asked before is one of the right network.
+type IsRight = Box<dyn Fn(&Rpc) -> bool + Send + Sync>;
+
+/// Nodes of which one is asked until it cannot be reached.
+struct Reserve {
+    nodes: Vec<Rpc>,
+    current: AtomicUsize,
+    is_right: IsRight,
+}
+
+impl fmt::Debug for Reserve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.nodes.iter().map(Rpc::url)).finish()
+    }
+}
+
+impl Reserve {
+    fn call<T>(&self, ask: impl Fn(&Rpc) -> Result<T, ClientError>) -> Result<T, ClientError> {
+        let first = self.current.load(Ordering::Relaxed);
+        let (before, from) = self.nodes.split_at(first.min(self.nodes.len()));
+        let mut unreachable = None;
+        for (step, node) in from.iter().chain(before).enumerate() {
+            if step > 0 && !(self.is_right)(node) {
+                tracing::warn!(node = node.url(), "a node in reserve is not reached, or not of this network");
+                continue;
+            }
+            match ask(node) {
+                Err(error @ ClientError::Unreachable { .. }) => {
+                    unreachable.get_or_insert(error);
+                }
+                answer => {
+                    if step > 0 {
+                        tracing::warn!(node = node.url(), "another node of the chain is asked from now on");
+                        let place = first.saturating_add(step).checked_rem(self.nodes.len());
+                        self.current.store(place.unwrap_or(0), Ordering::Relaxed);
+                    }
+                    return answer;
+                }
+            }
+        }
+        Err(unreachable.expect("the first node was asked"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -79,13 +131,27 @@ impl Rpc {
             .timeout_global(call_timeout)
             .build()
             .into();
-        Ok(Self { url: url.into(), agent, answer_bytes_max: ANSWER_BYTES_MAX })
+        Ok(Self { url: url.into(), agent, answer_bytes_max: ANSWER_BYTES_MAX, reserve: None })
     }
 
-    /// The URL of the node.
+    /// A client that asks this node, and when it cannot be reached the next of these from then on, round and round, if
+    /// `is_right` says so.
+    pub(crate) fn with_reserve<'a>(
+        self,
+        urls: impl IntoIterator<Item = &'a str>,
+        is_right: impl Fn(&Self) -> bool + Send + Sync + 'static,
+    ) -> Result<Self, ClientError> {
+        let others = urls.into_iter().filter(|url| **url != *self.url).map(Self::new);
+        let nodes = std::iter::once(Ok(self.clone())).chain(others).collect::<Result<Vec<_>, _>>()?;
+        let reserve = Reserve { nodes, current: AtomicUsize::new(0), is_right: Box::new(is_right) };
+        Ok(Self { reserve: Some(Arc::new(reserve)), ..self })
+    }
+
+    /// The URL of the node that is asked now.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        let current = self.reserve.as_ref().and_then(|r| r.nodes.get(r.current.load(Ordering::Relaxed)));
+        current.map_or(&self.url, |node| &node.url)
     }
 
     /// Calls a method with a list of parameters.
@@ -95,10 +161,21 @@ impl Rpc {
     /// [`ClientError::Refused`] if a contract refuses, [`ClientError::Node`] if the node does.
     pub fn call<T: DeserializeOwned>(&self, method: &str, params: impl Serialize) -> Result<T, ClientError> {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        let ask = |node: &Self| node.ask(method, &request, self.answer_bytes_max);
+        self.reserve.as_ref().map_or_else(|| ask(self), |reserve| reserve.call(ask))
+    }
+
+    /// Asks this node and no other.
+    fn ask<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        request: &str,
+        answer_bytes_max: u64,
+    ) -> Result<T, ClientError> {
         let call = self.agent.post(&*self.url).header("content-type", "application/json");
         let mut answer = call.send(request).map_err(|e| self.unreachable(&e))?;
         let status = answer.status();
-        let body = answer.body_mut().with_config().limit(self.answer_bytes_max).read_to_vec();
+        let body = answer.body_mut().with_config().limit(answer_bytes_max).read_to_vec();
         let body = body.map_err(|e| self.unreachable(&e))?;
         // A server that refuses the request as a whole answers in text.
         let parsed = serde_json::from_slice::<Answer>(&body);
@@ -126,7 +203,7 @@ impl Rpc {
     }
 
     pub(crate) fn strange(&self, what: String) -> ClientError {
-        ClientError::Strange { url: self.url.to_string(), what }
+        ClientError::Strange { url: self.url().to_owned(), what }
     }
 
     fn unreachable(&self, error: &ureq::Error) -> ClientError {

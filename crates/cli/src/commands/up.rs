@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use serde::Serialize;
-use veracity_client::Account;
+use veracity_client::{Account, Chain};
 use veracity_gateway::Config;
 use veracity_node::{DevPlan, Folder, Node as ChainNode, NodeConfig, NodeOptions, dev_provider};
 use veracity_receipt::NetworkKey;
@@ -125,7 +125,7 @@ pub(crate) fn execute(args: &UpArgs, global: &Global, out: Output) -> Result<(),
         false => Some(start_chain(args, &chain_folder, node)?),
     };
     let rpc = chain.as_ref().map(|chain| format!("http://{}", chain.rpc_address()));
-    let part = rpc.clone().or(args.chain.clone()).map(|rpc| take_part(args, rpc, &member)).transpose();
+    let part = rpc.as_ref().or(args.chain.as_ref()).map(|rpc| take_part(args, rpc, &member)).transpose();
     let part = match part {
         Ok(part) => part,
         Err(failure) => {
@@ -165,14 +165,14 @@ fn chain_stopped(stopped: impl fmt::Display) -> Failure {
 }
 
 /// Takes part in a network: as the operator that was named, or on a chain for development as one that has money there.
-fn take_part(args: &UpArgs, rpc: String, member: &Member) -> Result<Part, Failure> {
+fn take_part(args: &UpArgs, rpc: &str, member: &Member) -> Result<Part, Failure> {
     let operator = match &args.operator_key {
         Some(path) => chain::read_account(path)?,
         None => Account::from_key(dev_provider(0).key).expect("accounts for development have keys"),
     };
     let key: Option<NetworkKey> = args.network_key.as_deref().map(network_key).transpose()?;
     let joining = Joining {
-        rpc,
+        chain: Chain::connect(rpc).map_err(|e| chain::client_failure(&e))?,
         operator,
         network_key: key,
         roles: args.roles.clone(),

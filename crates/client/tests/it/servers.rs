@@ -2,7 +2,10 @@
 
 use std::{
     net::TcpListener,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -256,4 +259,47 @@ fn a_nonce_that_is_lost_meanwhile_is_replaced() {
     let pool = pool.lock().unwrap();
     assert_eq!(pool.given.iter().map(TxEnvelope::nonce).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(pool.done, [sent.hash]);
+}
+
+/// A node of a network, which can be reached while `runs` says so, and counts how often it was asked for its height.
+fn member(network_key: &'static str, runs: &Arc<AtomicBool>, asked: &Arc<AtomicUsize>) -> String {
+    let (runs, asked) = (runs.clone(), asked.clone());
+    serve_by(move |request| {
+        let request: Value = serde_json::from_slice(request).unwrap();
+        let result = match request["method"].as_str().unwrap() {
+            "eth_chainId" => json!("0x7a69"),
+            "veracity_networkKey" => json!(network_key),
+            _ => json!(format!("{:#x}", asked.fetch_add(1, Ordering::SeqCst))),
+        };
+        runs.load(Ordering::SeqCst).then(|| json!({ "result": result }).to_string())
+    })
+}
+
+/// When a node is gone, the next one of the same network is asked from then on, and never one of another.
+#[test]
+fn nodes_in_reserve_are_asked_when_one_is_gone() {
+    let runs = [true, true, false, true].map(|runs| Arc::new(AtomicBool::new(runs)));
+    let asked = [(); 4].map(|()| Arc::new(AtomicUsize::new(0)));
+    let keys = ["0x01", "0x02", "0x01", "0x01"];
+    let urls: Vec<_> = (0..4).map(|i| member(keys[i], &runs[i], &asked[i])).collect();
+    let chain = Chain::connect(&urls[0]).unwrap();
+    let chain = chain.with_reserve(urls.iter().map(String::as_str), vec![1]).unwrap();
+    let counts = || asked.each_ref().map(|asked| asked.load(Ordering::SeqCst));
+    chain.rpc().height().unwrap();
+    assert_eq!((counts(), chain.rpc().url()), ([1, 0, 0, 0], &*urls[0]));
+
+    runs[0].store(false, Ordering::SeqCst);
+    chain.rpc().height().unwrap();
+    assert_eq!((counts(), chain.rpc().url()), ([2, 0, 0, 1], &*urls[3]));
+    runs[0].store(true, Ordering::SeqCst);
+    // Clones ask where it does.
+    chain.clone().rpc().answers_up_to(1_000).height().unwrap();
+    assert_eq!(counts(), [2, 0, 0, 2]);
+
+    runs[3].store(false, Ordering::SeqCst);
+    chain.rpc().height().unwrap();
+    assert_eq!((counts(), chain.rpc().url()), ([3, 0, 0, 3], &*urls[0]));
+    runs[0].store(false, Ordering::SeqCst);
+    let error = chain.rpc().height().unwrap_err();
+    assert!(matches!(&error, ClientError::Unreachable { url, .. } if *url == urls[0]), "{error}");
 }

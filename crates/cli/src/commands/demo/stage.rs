@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use tempfile::TempDir;
-use veracity_client::Account;
+use veracity_client::{Account, Chain};
 use veracity_gateway::Config;
 use veracity_importer::Options;
 use veracity_node::dev_provider;
@@ -128,7 +128,7 @@ impl Stage {
         self.tell(&format!("executor {}.. signs the receipts", &node.executor.to_string()[..16]));
         self.net.await_validators()?;
         let joining = Joining {
-            rpc: self.net.endpoints().swap_remove(0),
+            chain: Chain::connect(&self.net.endpoints()[0]).map_err(|e| chain::client_failure(&e))?,
             operator: Account::from_key(dev_provider(0).key).expect("accounts for development have keys"),
             network_key: Some(self.network_key()?),
             roles: vec![Role::Worker, Role::Gateway],

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     args::Global,
     chain::client_failure,
+    commands::node,
     data,
     error::Failure,
     hosting,
@@ -144,7 +145,8 @@ fn publisher(store: &Store, chain: &Chain, key: Option<&PathBuf>) -> Result<Publ
         let message = format!("node {node} is no host with enough bond, so others cannot find the model");
         return Err(Failure::input("not_a_host", message, "give the node the role HOST and the bond for it"));
     }
-    let account = operator(key, chain, info.operator)?;
+    let own = node::operator_key_beside(store.root());
+    let account = operator(key.or(own.as_ref()), chain, info.operator)?;
     if account.address() != info.operator {
         let message = format!("{} is not the operator of this node, {} is", account.address(), info.operator);
         return Err(Failure::input("not_operator", message, "give the operator's key with --operator-key"));

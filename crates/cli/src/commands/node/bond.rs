@@ -116,7 +116,7 @@ impl Operated {
             settings.chain = vec![rpc.clone()];
         }
         let operator = settings.operator()?;
-        let (chain, _) = settings.connect()?;
+        let chain = settings.connect()?;
         let at = |listen: SocketAddr| format!("http://{listen}");
         let listen = Some(settings.listen).filter(|listen| listen.port() != 0);
         Ok(Opened {

@@ -9,6 +9,8 @@ mod serve;
 mod settings;
 mod start;
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 
 use crate::{error::Failure, output::Output};
@@ -43,6 +45,11 @@ enum NodeCommand {
 }
 
 /// Runs `veracity node`.
+/// File of the operator's key of the node whose data folder this is, if `node init` made it.
+pub(super) fn operator_key_beside(data: &Path) -> Option<PathBuf> {
+    settings::operator_key_beside(data)
+}
+
 pub(crate) fn execute(args: &NodeArgs, out: Output) -> Result<(), Failure> {
     match &args.command {
         NodeCommand::Init(args) => init::execute(args, out),

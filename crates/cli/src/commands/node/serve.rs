@@ -43,7 +43,7 @@ pub(super) fn run(folder: &Path, overrides: Overrides, out: Output) -> Result<()
     let settings = Settings::read(folder)?;
     let operator = settings.operator()?;
     let store = Settings::store(folder)?;
-    let (connected, rpc) = settings.connect()?;
+    let connected = settings.connect()?;
     if settings.roles.contains(&Role::Worker) {
         fetch(&settings, &connected, &store, out)?;
     }
@@ -57,7 +57,7 @@ pub(super) fn run(folder: &Path, overrides: Overrides, out: Output) -> Result<()
         host: HostArgs::new(Bytes(settings.host_quota_bytes), settings.host_interval_s),
     })?;
     let part = member.take_part(Joining {
-        rpc,
+        chain: connected,
         operator,
         network_key: Some(settings.key()?),
         roles: settings.roles.clone(),

@@ -57,6 +57,12 @@ pub(super) struct Settings {
     pub(super) worker_timeout_s: u64,
 }
 
+/// File of the operator's key of the node that `node init` made, if this is its data folder.
+pub(super) fn operator_key_beside(data: &Path) -> Option<PathBuf> {
+    let folder = data.parent().filter(|_| data.ends_with(DATA))?;
+    Settings::read(folder).ok().map(|settings| settings.operator_key)
+}
+
 impl Settings {
     /// Those of a folder.
     ///
@@ -121,17 +127,21 @@ impl Settings {
         chain::read_account(&self.operator_key)
     }
 
-    /// The first of its nodes that answers, and its URL; it must be one of the network.
+    /// The chain, seen through the first of its nodes that answers and is of the network, with the others in reserve.
     ///
     /// # Errors
     /// `other_network`, and a [`client_failure`].
-    pub(super) fn connect(&self) -> Result<(Chain, String), Failure> {
+    pub(super) fn connect(&self) -> Result<Chain, Failure> {
         let key = self.key()?;
         let mut failed = None;
         for url in &self.chain {
             match Chain::connect(url) {
                 Ok(connected) => match provider::check_network(&connected, &key) {
-                    Ok(()) => return Ok((connected, url.clone())),
+                    Ok(()) => {
+                        let urls = self.chain.iter().map(String::as_str);
+                        let with_reserve = connected.with_reserve(urls, key.as_bytes().to_vec());
+                        return with_reserve.map_err(|e| client_failure(&e));
+                    }
                     // It must not keep the others from being asked; if none is right, it is what has to be mended.
                     Err(other) => failed = Some(other),
                 },
