@@ -301,12 +301,12 @@ impl Simulated {
             directory: addresses.into(),
         };
         let mut workload = Workload::new(validators, scenario.transactions());
-        let (changes, block) = match scenario.leaver(founders) {
-            Some(leaver) => {
-                stake::add_changes(&mut workload, &signers, founders, leaver);
+        let (changes, block) = match scenario.newcomers() > 0 {
+            true => {
+                stake::add_changes(&mut workload, &signers, founders, scenario.leaver(founders));
                 stake::genesis(&workload, &signers[..founders])
             }
-            None => {
+            false => {
                 let file = workload.genesis();
                 let changes = genesis_changes(&file);
                 let mut state = veracity_chain::State::default();

@@ -41,6 +41,9 @@ pub enum Scenario {
     Told,
     /// A new validator bonds, is elected and joins; another leaves; then a third is away, and the new one is needed.
     Changes,
+    /// A new validator bonds and is elected; a founder begins only after that election, which it cannot ask for any more,
+    /// and later it is needed.
+    Missed,
     /// One validator keeps its votes, blocks and dealings to itself, so its new share is revealed.
     Withholds,
     /// One validator floods the others with bytes that mean nothing.
@@ -66,10 +69,10 @@ const SLOW: Link = Link { latency: Duration::from_millis(200), jitter: Duration:
 const LOSSY: Link = Link { latency: Duration::from_millis(50), success_rate: probability!(0.7), ..CALM };
 const DEAD: Link = Link { success_rate: probability!(0.0), ..CALM };
 
-/// The last validator starts in this round.
-fn joins_late(keys: &[PublicKey], epoch: u64, view: u64) -> Crash<PublicKey> {
+/// A validator starts in this round.
+fn joins_late(validator: &PublicKey, epoch: u64, view: u64) -> Crash<PublicKey> {
     let round = Round::new(Epoch::new(epoch), View::new(view));
-    Crash::DelayRound { participants: keys[keys.len() - 1..].to_vec(), round }
+    Crash::DelayRound { participants: vec![validator.clone()], round }
 }
 
 /// The last validator is connected so with the others from `first` on.
@@ -86,7 +89,7 @@ fn last_linked(keys: &[PublicKey], first: usize, link: &Link) -> Schedule<Public
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Calm,
         Self::Slow,
         Self::Lossy,
@@ -97,6 +100,7 @@ impl Scenario {
         Self::Late,
         Self::Told,
         Self::Changes,
+        Self::Missed,
         Self::Withholds,
         Self::Garbage,
         Self::Replays,
@@ -111,24 +115,19 @@ impl Scenario {
         match self {
             Self::Calm | Self::Late => 120,
             // So that blocks come with the heartbeat, and epochs take their time.
-            Self::Changes => 3,
+            Self::Changes | Self::Missed => 3,
             _ => 60,
         }
     }
 
-    /// Whether validators bond and leave while the network runs.
-    fn has_changes(self) -> bool {
-        self == Self::Changes
-    }
-
     /// How many validators bond later, beside those who found the network.
     pub(crate) fn newcomers(self) -> u8 {
-        u8::from(self.has_changes())
+        u8::from(matches!(self, Self::Changes | Self::Missed))
     }
 
     /// The one of the founders that leaves.
     pub(crate) fn leaver(self, founders: usize) -> Option<usize> {
-        self.has_changes().then(|| founders - 1)
+        (self == Self::Changes).then(|| founders - 1)
     }
 
     /// What the last validator does instead of its work.
@@ -160,7 +159,7 @@ impl Scenario {
     pub(crate) fn height_min(self) -> u64 {
         match self {
             Self::Slow | Self::Lossy => 60,
-            Self::Changes => 5 * EPOCH_BLOCKS.get() + 20,
+            Self::Changes | Self::Missed => 5 * EPOCH_BLOCKS.get() + 20,
             _ => 100,
         }
     }
@@ -168,6 +167,13 @@ impl Scenario {
     /// Adds what goes wrong to a plan.
     pub(crate) fn apply(self, plan: PlanBuilder<Simulated>, keys: &[PublicKey]) -> PlanBuilder<Simulated> {
         let seconds = Duration::from_secs;
+        let last = keys.last().expect("there are validators");
+        // The first one is away in the epoch after the one that began with the new committee.
+        let away = || {
+            let schedule = Schedule::new().at(seconds(175), Action::Crash(keys[0].clone()));
+            Crash::Schedule(schedule.at(seconds(205), Action::Restart(keys[0].clone())))
+        };
+        let middle = EPOCH_BLOCKS.get() / 2;
         match self {
             Self::Calm
             | Self::Withholds
@@ -209,24 +215,23 @@ impl Scenario {
                 };
                 plan.crash(Crash::Schedule(keys.iter().fold(schedule, back)))
             }
-            Self::Late => plan.crash(joins_late(keys, 1, 10)),
+            Self::Late => plan.crash(joins_late(last, 1, 10)),
             Self::Told => plan
                 .link(CALM)
-                .crash(joins_late(keys, 1, 10))
+                .crash(joins_late(last, 1, 10))
                 .crash(Crash::Schedule(last_linked(keys, 1, &DEAD))),
             Self::Changes => {
-                // In the epoch after the one that began with the new committee.
-                let away = Schedule::new()
-                    .at(seconds(175), Action::Crash(keys[0].clone()))
-                    .at(seconds(205), Action::Restart(keys[0].clone()));
                 // One crashes while it notes who was elected.
-                let middle = EPOCH_BLOCKS.get() / 2;
                 let forgets = Crash::ProcessedHeight {
                     participant: keys[1].clone(),
                     heights: middle - 1..=middle + 1,
                     downtime: seconds(3),
                 };
-                plan.link(CALM).crash(joins_late(keys, 1, 2)).crash(Crash::Schedule(away)).crash(forgets)
+                plan.link(CALM).crash(joins_late(last, 1, 2)).crash(away()).crash(forgets)
+            }
+            // The last founder. The new validator is there from the beginning, so that nobody else is missed.
+            Self::Missed => {
+                plan.link(CALM).crash(joins_late(&keys[keys.len() - 2], 0, middle + 5)).crash(away())
             }
         }
     }

@@ -55,12 +55,12 @@ pub(crate) fn genesis(workload: &Workload, founders: &[PrivateKey]) -> (Vec<Chan
     (built.changes, built.block)
 }
 
-/// Those who did not found the network bond, and one that did leaves.
+/// Those who did not found the network bond, and one that did leaves, if there is one that is to.
 pub(crate) fn add_changes(
     workload: &mut Workload,
     validators: &[PrivateKey],
     founders: usize,
-    leaver: usize,
+    leaver: Option<usize>,
 ) {
     for (client, validator) in validators.iter().enumerate().skip(founders) {
         let call = registerCall {
@@ -71,6 +71,8 @@ pub(crate) fn add_changes(
         };
         workload.call(client, STAKE, bond(), &call);
     }
-    let call = setRolesCall { nodeId: node_id(&validators[leaver]), roles: 0 };
-    workload.call(leaver, STAKE, U256::ZERO, &call);
+    if let Some(leaver) = leaver {
+        let call = setRolesCall { nodeId: node_id(&validators[leaver]), roles: 0 };
+        workload.call(leaver, STAKE, U256::ZERO, &call);
+    }
 }

@@ -98,6 +98,18 @@ fn validators_change() {
     }
 }
 
+/// Validator 3 begins after the election of 4, with a state that cannot be asked any more whom its middle block elected. It
+/// waits for the block that says so, and has the share that is needed when 0 is away three epochs later. One that takes
+/// those for elected who were elected before would have another list, and none.
+#[test]
+fn a_missed_election_is_not_guessed() {
+    for seed in 0..SEEDS {
+        let report = run(Scenario::Missed, seed, 4).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(report.committee, [0, 1, 2, 3, 4], "{report:?}");
+        assert!(report.pause_max.as_secs() < 15, "the others go on: {report:?}");
+    }
+}
+
 /// A follower with an upstream that forges certificates, is of another network, gives other blocks or other heights,
 /// changes or cuts the state, is stale, floods, babbles, hangs or is not there, and with one that is honest: it drops
 /// those that lie, has the blocks of the network and no other (`run` fails otherwise), and goes on where it was after it
