@@ -53,6 +53,8 @@ pub(crate) enum ChainPart {
     Restart,
     /// Verification of evidence.
     Light,
+    /// A full pool of transactions.
+    Pool,
 }
 
 const MODELS: [&str; 6] = ["digits-mlp", "digits-cnn", "mlp-784-128-10", "lenet", "mobilenetv2", "resnet18"];

@@ -117,6 +117,9 @@ pub(crate) fn run(transfers: u32, single: u32, accounts: u32, only: Option<Chain
     if wanted(ChainPart::Light) {
         process::cargo(&["run", "--quiet", "--release", "--package", "veracity-light", "--example", "time"])?;
     }
+    if wanted(ChainPart::Pool) {
+        process::cargo(&["run", "--quiet", "--release", "--package", "veracity-chain", "--example", "pool"])?;
+    }
     Ok(())
 }
 
