@@ -105,12 +105,16 @@ pub(crate) fn read_account(path: &Path) -> Result<Account, Failure> {
 /// Why a node or a contract did not answer, for users.
 pub(crate) fn client_failure(error: &ClientError) -> Failure {
     match error {
-        ClientError::BadUrl { .. } => Failure::input("bad_url", error, "give it with --rpc"),
+        ClientError::BadUrl { .. } => {
+            Failure::input("bad_url", error, "give the JSON-RPC of a node, such as http://127.0.0.1:8545")
+        }
         ClientError::Refused(_) => Failure::input("chain_refused", error, "do as it says"),
         ClientError::Node { .. } => Failure::input("rpc_refused", error, "see what the node says"),
-        ClientError::Unreachable { .. } => {
-            Failure::outside("rpc_unreachable", error, "check --rpc and that the node runs: veracity up")
-        }
+        ClientError::Unreachable { .. } => Failure::outside(
+            "rpc_unreachable",
+            error,
+            "check the address, and that the node there runs (veracity up runs one here)",
+        ),
         _ => Failure::outside("chain", error, "try again"),
     }
 }

@@ -156,7 +156,7 @@ pub(crate) fn receipts_failure(error: &ReceiptLogError) -> Failure {
         ReceiptLogError::InUse { path } => Failure::outside(
             "data_in_use",
             format!("another process keeps the receipts of {}", path.display()),
-            "stop the other `veracity up`, or choose another folder with --data",
+            "stop the other process (veracity up, or veracity node start), or choose another folder",
         ),
         ReceiptLogError::Store(error) => store_failure(error),
         _ => Failure::outside("receipts", error, "check the folder and the disk, then try again"),

@@ -162,7 +162,7 @@ fn hosting_failure(error: &HostingError) -> Failure {
         HostingError::Index(HostedError::InUse { path }) => Failure::outside(
             "data_in_use",
             format!("another process hosts from {}", path.display()),
-            "stop the other `veracity up`, or choose another folder with --data",
+            "stop the other process (veracity up, or veracity node start), or choose another folder",
         ),
         HostingError::Index(HostedError::Store(error)) | HostingError::Store(error) => {
             data::store_failure(error)

@@ -20,7 +20,7 @@ pub enum StoreError {
         found: String,
     },
     /// No model has this name or id.
-    #[error("no model '{reference}' in the store; list them with `veracity model ls`")]
+    #[error("no model '{reference}' here; `veracity model ls` lists those that are")]
     NotFound {
         /// What was asked for.
         reference: String,

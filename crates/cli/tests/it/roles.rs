@@ -294,7 +294,8 @@ fn folders_are_made_for_roles_that_fit() {
     refused_made(&[&op[..], &["--listen", "0.0.0.0:8080"]].concat(), "flag_missing");
     refused_made(&[&op[..], &["--endpoint", "ftp://x"]].concat(), "bad_url");
     assert!(!home.path("n").exists(), "nothing is left of what was refused");
-    refused(&["start", "--folder", "n"], "file_not_found");
+    let none = refused(&["start", "--folder", "n"], "node_folder");
+    assert!(none.contains("veracity node init makes a node"), "{none}");
 }
 
 /// What is in the folder is all that is needed; what does not fit it is refused.
@@ -323,9 +324,19 @@ fn a_folder_belongs_to_its_network() {
     assert_eq!(left["waiting"].as_array().unwrap().len(), 1);
     let early = net.home.run(&["node", "withdraw", "--folder", "w"]);
     assert!(early.status == 2 && early.stderr.contains("chain_refused"), "{early:?}");
+    assert!(early.stderr.contains("fix: try again in "), "{early:?}");
+
+    // Nodes of the chain that are gone or of another network are passed over.
+    let settings = String::from_utf8(net.home.read("w/node.json")).unwrap();
+    let elsewhere = Network::start();
+    let mut several: Value = serde_json::from_str(&settings).unwrap();
+    several["chain"] = serde_json::json!(["http://127.0.0.1:1", elsewhere.rpc, net.rpc]);
+    net.home.write("w/node.json", several.to_string().as_bytes());
+    let worker = net.run("w");
+    assert_eq!(worker.text("/provider/rpc"), net.rpc);
+    worker.stop();
 
     // A model that nobody published, and a key of another network.
-    let settings = String::from_utf8(net.home.read("w/node.json")).unwrap();
     let with_model = settings.replace("\"models\": []", "\"models\": [\"nobody/none\"]");
     assert_ne!(with_model, settings);
     net.home.write("w/node.json", with_model.as_bytes());

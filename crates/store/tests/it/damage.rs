@@ -104,7 +104,7 @@ fn references_are_names_ids_or_beginnings_of_ids() {
         let error = store.resolve(unknown).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("no model '{unknown}' in the store; list them with `veracity model ls`")
+            format!("no model '{unknown}' here; `veracity model ls` lists those that are")
         );
     }
 }

@@ -3,7 +3,7 @@ use std::{fmt, time::SystemTime};
 use alloy_primitives::{U256, hex};
 use clap::Args;
 use serde::Serialize;
-use veracity_client::RoleSet;
+use veracity_client::{ClientError, RoleSet};
 
 use super::bond::{Opened, Operated, not_operator};
 use crate::{
@@ -70,12 +70,21 @@ pub(super) fn leave(args: &LeaveArgs, out: Output) -> Result<(), Failure> {
 
 /// Runs `veracity node withdraw`.
 pub(super) fn withdraw(args: &WithdrawArgs, out: Output) -> Result<(), Failure> {
-    let failure = |e| client_failure(&e);
+    let failure = |e: ClientError| client_failure(&e);
     let opened = args.operated.open()?;
     let Opened { node, operator, chain, .. } = &opened;
     chain.stake().node(*node).map_err(failure)?.ok_or_else(|| unknown(&opened))?;
-    chain.stake().withdraw(operator, *node, operator.address()).map_err(failure)?;
-    show(&opened, out)
+    let Err(error) = chain.stake().withdraw(operator, *node, operator.address()) else {
+        return show(&opened, out);
+    };
+    let waiting = chain.stake().unbondings(*node).map_err(failure)?;
+    let soonest = waiting.into_iter().map(|(_, ready_at)| ready_at).min();
+    Err(match (&error, soonest.and_then(rest)) {
+        (ClientError::Refused(_), Some(rest)) => {
+            Failure::input("chain_refused", &error, format!("try again in {rest}"))
+        }
+        _ => client_failure(&error),
+    })
 }
 
 fn unknown(opened: &Opened) -> Failure {
@@ -96,18 +105,26 @@ fn show(opened: &Opened, out: Output) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How long it is until this time, in seconds since 1970; none if it has come.
+fn rest(ready_at: u64) -> Option<String> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let rest = ready_at.checked_sub(now).filter(|rest| *rest > 0)?;
+    let (days, hours, minutes) = (rest / 86_400, rest % 86_400 / 3600, rest % 3600 / 60);
+    Some(match (days, hours) {
+        (0, 0) => format!("{minutes} minutes and {} seconds", rest % 60),
+        (0, _) => format!("{hours} hours and {minutes} minutes"),
+        _ => format!("{days} days and {hours} hours"),
+    })
+}
+
 impl fmt::Display for Leaving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { node, waiting, balance_wei } = self;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         writeln!(f, "Node {node}")?;
         for Waiting { amount_wei, ready_at } in waiting {
             let amount = ver(U256::from(*amount_wei));
-            match ready_at.checked_sub(now).filter(|rest| *rest > 0) {
-                Some(rest) => {
-                    let (days, hours) = (rest / 86_400, rest % 86_400 / 3600);
-                    writeln!(f, "  waits      {amount} VER, for {days} days and {hours} hours more")?;
-                }
+            match rest(*ready_at) {
+                Some(rest) => writeln!(f, "  waits      {amount} VER, for {rest} more")?,
                 None => writeln!(f, "  ready      {amount} VER: veracity node withdraw")?,
             }
         }

@@ -71,6 +71,11 @@ impl Kind {
             return Ok(Self::Follower);
         }
         let path = folder.join("node.json");
+        if !path.exists() {
+            let message = format!("{} has no node", folder.display());
+            let fix = "check --folder; veracity node init makes a node, veracity found prepare a founder";
+            return Err(Failure::input("node_folder", message, fix));
+        }
         let text = files::read(&path, CONFIG_BYTES_MAX)?;
         let broken = |what: &dyn std::fmt::Display| {
             let message = format!("{}: {what}", path.display());
