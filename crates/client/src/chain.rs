@@ -35,21 +35,15 @@ impl Chain {
     }
 
     /// The same chain, seen through the next of these nodes from then on when one cannot be reached, if it is of a network
-    /// with this chain id and key.
-    ///
-    /// # Errors
-    /// [`ClientError::BadUrl`].
-    pub fn with_reserve<'a>(
-        self,
-        urls: impl IntoIterator<Item = &'a str>,
-        network_key: Vec<u8>,
-    ) -> Result<Self, ClientError> {
+    /// with this chain id and key. What is no URL is left out.
+    #[must_use]
+    pub fn with_reserve<'a>(self, urls: impl IntoIterator<Item = &'a str>, network_key: Vec<u8>) -> Self {
         let (id, patience) = (self.id, self.patience);
         let is_right = move |node: &Rpc| {
             let chain = Self { rpc: node.clone(), id, patience };
             chain.check_id().is_ok() && chain.network_key().is_ok_and(|key| *key == *network_key)
         };
-        Ok(Self { rpc: self.rpc.with_reserve(urls, is_right)?, ..self })
+        Self { rpc: self.rpc.with_reserve(urls, is_right), ..self }
     }
 
     /// The same chain, with another time to wait until a transaction is final; a minute if none is given.

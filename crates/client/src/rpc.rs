@@ -135,23 +135,31 @@ impl Rpc {
     }
 
     /// A client that asks this node, and when it cannot be reached the next of these from then on, round and round, if
-    /// `is_right` says so.
+    /// `is_right` says so. What is no URL is left out.
+    #[must_use]
     pub(crate) fn with_reserve<'a>(
         self,
         urls: impl IntoIterator<Item = &'a str>,
         is_right: impl Fn(&Self) -> bool + Send + Sync + 'static,
-    ) -> Result<Self, ClientError> {
+    ) -> Self {
         let others = urls.into_iter().filter(|url| **url != *self.url).map(Self::new);
-        let nodes = std::iter::once(Ok(self.clone())).chain(others).collect::<Result<Vec<_>, _>>()?;
+        let others = others.filter_map(|other| {
+            other.inspect_err(|error| tracing::warn!(%error, "a node in reserve is left out")).ok()
+        });
+        let nodes = std::iter::once(self.clone()).chain(others).collect();
         let reserve = Reserve { nodes, current: AtomicUsize::new(0), is_right: Box::new(is_right) };
-        Ok(Self { reserve: Some(Arc::new(reserve)), ..self })
+        Self { reserve: Some(Arc::new(reserve)), ..self }
     }
 
     /// The URL of the node that is asked now.
     #[must_use]
     pub fn url(&self) -> &str {
+        &self.current().url
+    }
+
+    fn current(&self) -> &Self {
         let current = self.reserve.as_ref().and_then(|r| r.nodes.get(r.current.load(Ordering::Relaxed)));
-        current.map_or(&self.url, |node| &node.url)
+        current.unwrap_or(self)
     }
 
     /// Calls a method with a list of parameters.
@@ -163,6 +171,20 @@ impl Rpc {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
         let ask = |node: &Self| node.ask(method, &request, self.answer_bytes_max);
         self.reserve.as_ref().map_or_else(|| ask(self), |reserve| reserve.call(ask))
+    }
+
+    /// Calls a method of the node that is asked now, and of no other: what the answer means depends on who was asked
+    /// before.
+    ///
+    /// # Errors
+    /// As [`Rpc::call`].
+    pub(crate) fn call_here<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: impl Serialize,
+    ) -> Result<T, ClientError> {
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        self.current().ask(method, &request, self.answer_bytes_max)
     }
 
     /// Asks this node and no other.

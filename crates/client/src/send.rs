@@ -69,6 +69,8 @@ pub struct Outgoing {
     /// For a call that says why it failed.
     request: Value,
     transaction: TxEip1559,
+    /// Height at which it was made; no block up to there has it.
+    made_at: u64,
     /// Height at which its fees were chosen.
     height: u64,
     /// Hashes of all that a node may have of it, the latest last: the same but for fees. None before it has a nonce.
@@ -159,7 +161,7 @@ impl Chain {
             input: data,
             ..TxEip1559::default()
         };
-        Ok(Outgoing { request, transaction, height, hashes: vec![] })
+        Ok(Outgoing { request, transaction, made_at: height, height, hashes: vec![] })
     }
 
     /// Gives a transaction to the node, unless it has it, and waits until it is final. It can be called again with the same
@@ -176,7 +178,7 @@ impl Chain {
                 return self.finish(outgoing, hash, receipt);
             }
             if !is_given {
-                self.give(account, outgoing)?;
+                self.give_again(account, outgoing)?;
                 is_given = true;
                 continue;
             }
@@ -185,9 +187,8 @@ impl Chain {
                 return Err(ClientError::NotFinal { hash, waited_s: started.elapsed().as_secs() });
             }
             if raised.elapsed() > RAISE_POLL {
-                match self.is_known(outgoing)? {
-                    true => self.raise(account, outgoing)?,
-                    false => self.give(account, outgoing)?,
+                if self.is_known(outgoing)? || !self.give_again(account, outgoing)? {
+                    self.raise(account, outgoing)?;
                 }
                 raised = Instant::now();
             }
@@ -227,10 +228,18 @@ impl Chain {
         Ok(false)
     }
 
-    /// Whether a transaction with this nonce is in a block. Whoever asks for receipts after that learns which one it is.
-    fn is_used(&self, account: &Account, nonce: u64) -> Result<bool, ClientError> {
+    /// Whether a final block has another transaction with the nonce, so that this one can come into none. Only a node that
+    /// has all blocks since the transaction was made can say so, and only if it says all of it.
+    fn is_lost(&self, account: &Account, outgoing: &Outgoing) -> Result<bool, ClientError> {
+        let node = self.rpc().url().to_owned();
         let parameters = json!([account.address(), "latest"]);
-        Ok(self.rpc().quantity("eth_getTransactionCount", parameters)? > nonce)
+        // Asked before the receipts: what is used now has one now, whichever it is.
+        let is_used =
+            self.rpc().quantity("eth_getTransactionCount", parameters)? > outgoing.transaction.nonce;
+        let first: Value = self.rpc().call("eth_getBlockByNumber", json!(["earliest", false]))?;
+        let has_all = quantity(&first["number"]).is_some_and(|first| first <= outgoing.made_at);
+        let has_receipt = self.receipt(outgoing)?.is_some();
+        Ok(is_used && has_all && !has_receipt && self.rpc().url() == node)
     }
 
     /// The receipt of whichever of its hashes is in a block.
@@ -259,6 +268,15 @@ impl Chain {
         Ok(Sent { hash, height, index: number(&receipt.transaction_index), logs: receipt.logs })
     }
 
+    /// As [`Chain::give`]; whether the node has it. If one that has forgotten it refuses it, because it is full for example,
+    /// others may still have the transaction, so it is not done with.
+    fn give_again(&self, account: &Account, outgoing: &mut Outgoing) -> Result<bool, ClientError> {
+        match self.give(account, outgoing) {
+            Err(ClientError::Node { .. }) if !outgoing.hashes.is_empty() => Ok(false),
+            given => given.map(|()| true),
+        }
+    }
+
     /// Gives the node the transaction: for the first time with the account's next nonce, later, if the node has forgotten
     /// it, as it was.
     fn give(&self, account: &Account, outgoing: &mut Outgoing) -> Result<(), ClientError> {
@@ -269,11 +287,8 @@ impl Chain {
             }
             match self.offer(account, outgoing)? {
                 Given::Taken => return Ok(()),
-                // What has the nonce is in no block yet, and may still be dropped.
-                Given::NonceTaken if !self.is_used(account, outgoing.transaction.nonce)? => return Ok(()),
-                // One of its own came into a block meanwhile.
-                Given::NonceTaken if self.receipt(outgoing)?.is_some() => return Ok(()),
-                // A transaction of another process did, after which this can come into none.
+                Given::NonceTaken if !self.is_lost(account, outgoing)? => return Ok(()),
+                // A transaction of another process is in a block, after which this can come into none.
                 Given::NonceTaken => outgoing.hashes.clear(),
             }
         }
@@ -291,7 +306,8 @@ impl Chain {
         Err(ClientError::Node { method: "eth_sendRawTransaction".to_owned(), code: -32000, message })
     }
 
-    /// Gives the node the transaction as it is now. Its hash is kept before: if the node breaks off, it may have it.
+    /// Gives the node the transaction as it is now. Its hash is kept before: if the node breaks off, it may have it. Another
+    /// node is not asked in its place, because it would refuse what the first one has sent on.
     fn offer(&self, account: &Account, outgoing: &mut Outgoing) -> Result<Given, ClientError> {
         let signed = account.sign(outgoing.transaction.clone());
         let hash = *signed.tx_hash();
@@ -300,10 +316,11 @@ impl Chain {
             outgoing.hashes.push(hash);
         }
         let bytes = Bytes::from(signed.encoded_2718());
-        match self.rpc().call::<B256>("eth_sendRawTransaction", json!([bytes])) {
+        match self.rpc().call_here::<B256>("eth_sendRawTransaction", json!([bytes])) {
             Ok(_) => Ok(Given::Taken),
             Err(ClientError::Node { message, .. }) if message.contains("already known") => Ok(Given::Taken),
-            Err(error @ ClientError::Unreachable { .. }) => Err(error),
+            // It may have it. Whoever asks for the receipt next learns whether there is a node that can be reached.
+            Err(ClientError::Unreachable { .. } | ClientError::Strange { .. }) => Ok(Given::Taken),
             Err(error) => {
                 // It was refused, so the node has it not.
                 outgoing.hashes.retain(|kept| !is_new || *kept != hash);

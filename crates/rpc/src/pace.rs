@@ -1,9 +1,10 @@
-//! How fast a WebSocket connection is read.
+//! How fast a connection is read.
 //!
-//! The library starts a task for each message, and answers wait in memory until the client has read those before. Someone
-//! who asks and never reads would pile up both without end, so no more is read from a connection while its answers do not
-//! get out, nor while many of its calls are in progress; then TCP makes the client wait. Connections without an upgrade are
-//! left alone: HTTP/1.1 answers one request at a time, and HTTP/2 limits its streams.
+//! The library starts a task for each message of a WebSocket, and answers wait in memory until the client has read those
+//! before. Someone who asks and never reads would pile up both without end, so no more is read from a connection while its
+//! answers do not get out, nor while many of its calls are in progress; then TCP makes the client wait. One that reads
+//! nothing for a minute loses its connection. HTTP/1.1 answers one request at a time and HTTP/2 limits its streams, so their
+//! calls are not counted.
 
 use std::{
     io,
@@ -13,6 +14,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::task::AtomicWaker;
@@ -21,7 +23,10 @@ use jsonrpsee::{
     server::Extensions,
     types::Request,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 
 use crate::hosts::OverWebSocket;
 
@@ -36,8 +41,6 @@ pub(crate) struct Pace(Arc<State>);
 struct State {
     /// Calls in progress.
     calls: AtomicUsize,
-    /// Whether a call came over a WebSocket; the connection then carries nothing else.
-    is_websocket: AtomicBool,
     /// Whether the client has yet to read what was written.
     is_blocked: AtomicBool,
     /// Who reads, while it waits.
@@ -48,15 +51,13 @@ impl Pace {
     /// Counts a call until the result is dropped, if it came over a WebSocket.
     fn begin(&self, extensions: &Extensions) -> Option<Calling> {
         extensions.get::<OverWebSocket>()?;
-        self.0.is_websocket.store(true, Ordering::SeqCst);
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         Some(Calling(self.clone()))
     }
 
     fn must_wait(&self) -> bool {
         let state = &self.0;
-        state.is_websocket.load(Ordering::SeqCst)
-            && (state.is_blocked.load(Ordering::SeqCst) || state.calls.load(Ordering::SeqCst) >= CALLS_MAX)
+        state.is_blocked.load(Ordering::SeqCst) || state.calls.load(Ordering::SeqCst) >= CALLS_MAX
     }
 }
 
@@ -72,8 +73,42 @@ impl Drop for Calling {
 /// A connection that is read at its pace.
 #[derive(Debug)]
 pub(crate) struct Paced<S> {
-    pub(crate) connection: S,
-    pub(crate) pace: Pace,
+    connection: S,
+    pace: Pace,
+    /// Whether others go first before more is read: what was read last may have started tasks, which count their calls.
+    gives_way: bool,
+    /// How long a write may be blocked.
+    patience: Duration,
+    /// The end of that, while one is.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Paced<S> {
+    pub(crate) fn new(connection: S, pace: Pace, patience: Duration) -> Self {
+        Self { connection, pace, gives_way: false, patience, deadline: None }
+    }
+
+    /// Passes on how a write went, unless it has been blocked for too long.
+    fn written(
+        &mut self,
+        result: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let was_blocked = self.pace.0.is_blocked.swap(result.is_pending(), Ordering::SeqCst);
+        if result.is_ready() {
+            self.deadline = None;
+            if was_blocked {
+                self.pace.0.reader.wake();
+            }
+            return result;
+        }
+        let patience = self.patience;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(patience)));
+        deadline.as_mut().poll(context).map(|()| {
+            self.pace.0.reader.wake();
+            Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads nothing"))
+        })
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
@@ -82,6 +117,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.gives_way) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if self.pace.must_wait() {
             self.pace.0.reader.register(context.waker());
             // What it waits for may have come before it was registered.
@@ -89,16 +128,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
                 return Poll::Pending;
             }
         }
-        Pin::new(&mut self.connection).poll_read(context, buffer)
-    }
-}
-
-impl<S> Paced<S> {
-    /// Passes on how a write went.
-    fn written<T>(&self, result: Poll<T>) -> Poll<T> {
-        if self.pace.0.is_blocked.swap(result.is_pending(), Ordering::SeqCst) && result.is_ready() {
-            self.pace.0.reader.wake();
-        }
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.connection).poll_read(context, buffer);
+        self.gives_way = buffer.filled().len() > before;
         result
     }
 }
@@ -110,7 +142,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.connection).poll_write(context, bytes);
-        self.written(result)
+        self.written(result, context)
     }
 
     fn poll_write_vectored(
@@ -119,7 +151,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.connection).poll_write_vectored(context, parts);
-        self.written(result)
+        self.written(result, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -170,4 +202,26 @@ async fn until_done<F: Future>(calling: Option<Calling>, answer: F) -> F::Output
     let answer = answer.await;
     drop(calling);
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_reads_nothing_loses_the_connection() {
+        let (connection, mut client) = duplex(4);
+        let mut paced = Paced::new(connection, Pace::default(), Duration::from_millis(20));
+        paced.write_all(b"1234").await.unwrap();
+        let error = paced.write_all(b"5").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        // Each time anew.
+        let mut read = [0; 4];
+        client.read_exact(&mut read).await.unwrap();
+        paced.write_all(b"5678").await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'5');
+        paced.write_all(b"9").await.unwrap();
+    }
 }

@@ -33,7 +33,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long requests in progress may hold up a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A running server. It stops when this is dropped.
+/// A running server. It stops when this is dropped, or after [`Server::stop_after`] when what that waits for has come.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -107,7 +107,8 @@ pub async fn serve(config: Config, services: Services) -> Result<Server, ServeEr
             let service = connections.clone().set_rpc_middleware(calls).build(methods.clone(), stop.clone());
             let stopped = stop.clone().shutdown();
             tokio::spawn(async move {
-                let served = serve_with_graceful_shutdown(Paced { connection, pace }, service, stopped).await;
+                let connection = Paced::new(connection, pace, PONG_TIMEOUT);
+                let served = serve_with_graceful_shutdown(connection, service, stopped).await;
                 if let Err(error) = served {
                     tracing::debug!(error, "a connection ended");
                 }

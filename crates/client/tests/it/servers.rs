@@ -121,22 +121,34 @@ struct Pool {
     done: Vec<B256>,
     /// Height of the block that has a transaction of another process with the nonce of the one that waits.
     contended: Option<u64>,
+    /// Whether it takes what it is given next, makes a block of it, and breaks off before it says so.
+    breaks_off: bool,
+    /// Whether it takes nothing new.
+    is_full: bool,
 }
+
+/// Instead of an answer.
+const BREAK: &str = "break off";
 
 impl Pool {
     fn answer(&mut self, method: &str, params: &Value) -> Result<Value, &'static str> {
         let hash = || serde_json::from_value::<B256>(params[0].clone()).unwrap();
         Ok(match method {
             "eth_chainId" => json!("0x7a69"),
+            "veracity_networkKey" => json!("0x"),
             "eth_estimateGas" => json!("0x5208"),
             "eth_maxPriorityFeePerGas" => json!("0x1"),
             "eth_getTransactionCount" => json!(format!("{:#x}", self.used)),
+            "eth_getBlockByNumber" if params[0] == "earliest" => json!({ "number": "0x0" }),
             "eth_getBlockByNumber" => {
                 json!({ "number": format!("{:#x}", self.height), "baseFeePerGas": format!("{:#x}", self.base_fee) })
             }
             "eth_sendRawTransaction" => {
                 let bytes: Bytes = serde_json::from_value(params[0].clone()).unwrap();
                 let new = TxEnvelope::decode_2718(&mut &bytes[..]).unwrap();
+                if self.is_full {
+                    return Err("txpool is full: offer more");
+                }
                 if new.nonce() < self.used {
                     return Err("nonce too low: next nonce 1, tx nonce 0");
                 }
@@ -150,6 +162,10 @@ impl Pool {
                 let hash = *new.tx_hash();
                 self.given.push(new.clone());
                 self.waiting = Some(new);
+                if std::mem::take(&mut self.breaks_off) {
+                    self.make_block();
+                    return Err(BREAK);
+                }
                 json!(hash)
             }
             "eth_getTransactionByHash" => {
@@ -182,17 +198,21 @@ impl Pool {
 
     /// The chain of this node.
     fn connect(pool: &Arc<Mutex<Self>>) -> Chain {
+        Chain::connect(&Self::url(pool)).unwrap()
+    }
+
+    fn url(pool: &Arc<Mutex<Self>>) -> String {
         let pool = Arc::clone(pool);
-        let url = serve_by(move |request| {
+        serve_by(move |request| {
             let request: Value = serde_json::from_slice(request).unwrap();
             let answer = pool.lock().unwrap().answer(request["method"].as_str().unwrap(), &request["params"]);
             let answer = match answer {
+                Err(BREAK) => return None,
                 Ok(result) => json!({ "result": result }),
                 Err(message) => json!({ "error": { "code": -32000, "message": message } }),
             };
             Some(answer.to_string())
-        });
-        Chain::connect(&url).unwrap()
+        })
     }
 }
 
@@ -261,6 +281,38 @@ fn a_nonce_that_is_lost_meanwhile_is_replaced() {
     assert_eq!(pool.done, [sent.hash]);
 }
 
+/// The node takes the transaction, breaks off before it says so, and another one of the network is asked from then on: it has
+/// the transaction in a block, and would refuse its nonce. Nothing is given twice.
+#[test]
+fn what_a_node_took_before_it_broke_off_is_not_given_again() {
+    let pool = Arc::new(Mutex::new(Pool { base_fee: 100, ..Pool::default() }));
+    let first = Pool::url(&pool);
+    let second = Pool::url(&pool);
+    let chain = Chain::connect(&first).unwrap().with_reserve([&*second], vec![]);
+    pool.lock().unwrap().breaks_off = true;
+    let sent = chain.transfer(&account(), Address::ZERO, U256::ONE).unwrap();
+    let pool = pool.lock().unwrap();
+    assert_eq!((pool.given.len(), pool.used, pool.done.as_slice()), (1, 1, &[sent.hash][..]));
+}
+
+/// A node that has forgotten a transaction and is full is no reason to give up: others may have it, and make it final.
+#[test]
+fn what_is_forgotten_by_a_full_node_is_waited_for() {
+    let pool = Arc::new(Mutex::new(Pool { base_fee: 100, ..Pool::default() }));
+    let chain = Pool::connect(&pool).with_patience(Duration::from_millis(20));
+    let mut outgoing = chain.prepare(&account(), Address::ZERO, Bytes::new(), U256::ONE).unwrap();
+    pool.lock().unwrap().base_fee = 1_000;
+    chain.settle(&account(), &mut outgoing).unwrap_err();
+    let elsewhere = pool.lock().unwrap().waiting.take().unwrap();
+    pool.lock().unwrap().is_full = true;
+    let patient = chain.with_patience(Duration::from_millis(1_500));
+    let error = patient.settle(&account(), &mut outgoing).unwrap_err();
+    assert!(matches!(error, ClientError::NotFinal { .. }), "{error}");
+    // Another node had it.
+    pool.lock().unwrap().done.push(*elsewhere.tx_hash());
+    assert_eq!(patient.settle(&account(), &mut outgoing).unwrap().hash, *elsewhere.tx_hash());
+}
+
 /// A node of a network, which can be reached while `runs` says so, and counts how often it was asked for its height.
 fn member(network_key: &'static str, runs: &Arc<AtomicBool>, asked: &Arc<AtomicUsize>) -> String {
     let (runs, asked) = (runs.clone(), asked.clone());
@@ -283,7 +335,8 @@ fn nodes_in_reserve_are_asked_when_one_is_gone() {
     let keys = ["0x01", "0x02", "0x01", "0x01"];
     let urls: Vec<_> = (0..4).map(|i| member(keys[i], &runs[i], &asked[i])).collect();
     let chain = Chain::connect(&urls[0]).unwrap();
-    let chain = chain.with_reserve(urls.iter().map(String::as_str), vec![1]).unwrap();
+    let urls_and_none = urls.iter().map(String::as_str).chain(["ftp://none"]);
+    let chain = chain.with_reserve(urls_and_none, vec![1]);
     let counts = || asked.each_ref().map(|asked| asked.load(Ordering::SeqCst));
     chain.rpc().height().unwrap();
     assert_eq!((counts(), chain.rpc().url()), ([1, 0, 0, 0], &*urls[0]));

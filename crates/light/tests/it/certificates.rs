@@ -5,7 +5,7 @@ use veracity_light::{
     CertificateError, Finalization, KeyError, NetworkKey, Proposal, Round, Seed, SignatureError,
 };
 
-use crate::fixture::{compress, evidence, validators};
+use crate::fixture::{evidence, validators};
 
 const CASES: &str = include_str!("../../testdata/certificates.txt");
 const KEY: &str = include_str!("../../testdata/network-key.hex");

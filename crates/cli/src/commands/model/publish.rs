@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     args::Global,
-    chain::client_failure,
+    chain::{self, client_failure},
     commands::node,
     data,
     error::Failure,
@@ -145,8 +145,11 @@ fn publisher(store: &Store, chain: &Chain, key: Option<&PathBuf>) -> Result<Publ
         let message = format!("node {node} is no host with enough bond, so others cannot find the model");
         return Err(Failure::input("not_a_host", message, "give the node the role HOST and the bond for it"));
     }
-    let own = node::operator_key_beside(store.root());
-    let account = operator(key.or(own.as_ref()), chain, info.operator)?;
+    let own = node::operator_key_beside(store.root()).and_then(|path| chain::read_account(&path).ok());
+    let account = match own.filter(|own| key.is_none() && own.address() == info.operator) {
+        Some(own) => own,
+        None => operator(key, chain, info.operator)?,
+    };
     if account.address() != info.operator {
         let message = format!("{} is not the operator of this node, {} is", account.address(), info.operator);
         return Err(Failure::input("not_operator", message, "give the operator's key with --operator-key"));

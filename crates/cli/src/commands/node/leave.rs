@@ -3,7 +3,7 @@ use std::{fmt, time::SystemTime};
 use alloy_primitives::{U256, hex};
 use clap::Args;
 use serde::Serialize;
-use veracity_client::{ClientError, RoleSet};
+use veracity_client::{ClientError, RoleSet, Stake};
 
 use super::bond::{Opened, Operated, not_operator};
 use crate::{
@@ -70,21 +70,20 @@ pub(super) fn leave(args: &LeaveArgs, out: Output) -> Result<(), Failure> {
 
 /// Runs `veracity node withdraw`.
 pub(super) fn withdraw(args: &WithdrawArgs, out: Output) -> Result<(), Failure> {
-    let failure = |e: ClientError| client_failure(&e);
+    let failure = |e| client_failure(&e);
     let opened = args.operated.open()?;
     let Opened { node, operator, chain, .. } = &opened;
     chain.stake().node(*node).map_err(failure)?.ok_or_else(|| unknown(&opened))?;
-    let Err(error) = chain.stake().withdraw(operator, *node, operator.address()) else {
-        return show(&opened, out);
-    };
-    let waiting = chain.stake().unbondings(*node).map_err(failure)?;
-    let soonest = waiting.into_iter().map(|(_, ready_at)| ready_at).min();
-    Err(match (&error, soonest.and_then(rest)) {
-        (ClientError::Refused(_), Some(rest)) => {
-            Failure::input("chain_refused", &error, format!("try again in {rest}"))
+    match chain.stake().withdraw(operator, *node, operator.address()) {
+        Ok(_) => show(&opened, out),
+        Err(ClientError::Refused(refusal)) => {
+            let next: Option<Stake::NothingToWithdraw> = refusal.decode();
+            let rest = next.and_then(|next| rest(u64::try_from(next.nextAt).ok()?));
+            let fix = rest.map_or_else(|| "do as it says".to_owned(), |rest| format!("try again in {rest}"));
+            Err(Failure::input("chain_refused", refusal, fix))
         }
-        _ => client_failure(&error),
-    })
+        Err(error) => Err(client_failure(&error)),
+    }
 }
 
 fn unknown(opened: &Opened) -> Failure {

@@ -44,12 +44,12 @@ enum NodeCommand {
     Withdraw(leave::WithdrawArgs),
 }
 
-/// Runs `veracity node`.
 /// File of the operator's key of the node whose data folder this is, if `node init` made it.
 pub(super) fn operator_key_beside(data: &Path) -> Option<PathBuf> {
     settings::operator_key_beside(data)
 }
 
+/// Runs `veracity node`.
 pub(crate) fn execute(args: &NodeArgs, out: Output) -> Result<(), Failure> {
     match &args.command {
         NodeCommand::Init(args) => init::execute(args, out),

@@ -71,7 +71,7 @@ impl Kind {
             return Ok(Self::Follower);
         }
         let path = folder.join("node.json");
-        if !path.exists() {
+        if path.try_exists().is_ok_and(|exists| !exists) {
             let message = format!("{} has no node", folder.display());
             let fix = "check --folder; veracity node init makes a node, veracity found prepare a founder";
             return Err(Failure::input("node_folder", message, fix));

@@ -32,7 +32,7 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 pub(super) struct Settings {
     /// What it does.
     pub(super) roles: Vec<Role>,
-    /// JSON-RPC of nodes of the network; the first that answers is used.
+    /// JSON-RPC of nodes of the network; one is asked until it cannot be reached, then the next.
     pub(super) chain: Vec<String>,
     /// Key of the network, in hexadecimal digits. A node with another one is refused.
     pub(super) network_key: String,
@@ -139,8 +139,7 @@ impl Settings {
                 Ok(connected) => match provider::check_network(&connected, &key) {
                     Ok(()) => {
                         let urls = self.chain.iter().map(String::as_str);
-                        let with_reserve = connected.with_reserve(urls, key.as_bytes().to_vec());
-                        return with_reserve.map_err(|e| client_failure(&e));
+                        return Ok(connected.with_reserve(urls, key.as_bytes().to_vec()));
                     }
                     // It must not keep the others from being asked; if none is right, it is what has to be mended.
                     Err(other) => failed = Some(other),
