@@ -1,6 +1,6 @@
 //! Measures a full pool: taking transactions, refusing and replacing them, filling a block, and taking a block's changes in.
 
-#![expect(clippy::print_stdout, clippy::disallowed_types, reason = "a program that measures time")]
+#![expect(clippy::print_stdout, reason = "a program that measures time")]
 
 use std::time::Instant;
 

@@ -345,8 +345,8 @@ fn nodes_in_reserve_are_asked_when_one_is_gone() {
     chain.rpc().height().unwrap();
     assert_eq!((counts(), chain.rpc().url()), ([2, 0, 0, 1], &*urls[3]));
     runs[0].store(true, Ordering::SeqCst);
-    // Clones ask where it does.
-    chain.clone().rpc().answers_up_to(1_000).height().unwrap();
+    // Copies ask where it does.
+    chain.rpc().answers_up_to(1_000).height().unwrap();
     assert_eq!(counts(), [2, 0, 0, 2]);
 
     runs[3].store(false, Ordering::SeqCst);

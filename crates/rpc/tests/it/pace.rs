@@ -68,7 +68,7 @@ async fn answer(stream: &mut TcpStream) -> Value {
     }
 }
 
-fn request(id: usize, method: &str, params: Value) -> String {
+fn request(id: usize, method: &str, params: &Value) -> String {
     json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string()
 }
 
@@ -76,7 +76,7 @@ fn request(id: usize, method: &str, params: Value) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_read_is_not_read_from() {
     let node = Node::new(Sealing::Manual).await;
-    let call = request(1, "eth_getBlockByNumber", json!(["0x0", false]));
+    let call = request(1, "eth_getBlockByNumber", &json!(["0x0", false]));
     let no_call = format!("[{}1]", "1,".repeat(50));
     for message in [&*call, "x", "[]", &no_call] {
         let mut stream = connect(&node).await;
@@ -110,9 +110,9 @@ async fn who_has_many_calls_in_progress_waits_for_one_of_them() {
     let mut frames = Vec::new();
     for id in 0..CALLS {
         let transaction = raw(&transfer(0, u64::try_from(id).unwrap(), Address::ZERO, 1));
-        frames.extend(frame(&request(id, "eth_sendRawTransactionSync", json!([transaction]))));
+        frames.extend(frame(&request(id, "eth_sendRawTransactionSync", &json!([transaction]))));
     }
-    frames.extend(frame(&request(CALLS, "eth_chainId", json!([]))));
+    frames.extend(frame(&request(CALLS, "eth_chainId", &json!([]))));
     stream.write_all(&frames).await.unwrap();
     let first = answer(&mut stream).await;
     assert!(first["id"] != CALLS && first["error"].is_object(), "{first}");
