@@ -56,7 +56,11 @@ impl Anchorer {
             match evidence.verify_anchor(subject) {
                 Ok(_) => {
                     let refuted = |source| AnchorError::Refuted { batch, source };
-                    verify(&evidence, subject, &self.parts.network_key).map_err(refuted)?;
+                    let key = &self.parts.network_key;
+                    verify(&evidence, subject, key).map_err(refuted)?;
+                    // What is handed out is right in all its parts, also in this one, which nobody has to look at.
+                    let seed = parts.certificate.seed().verify(key);
+                    seed.map_err(|error| refuted(VerifyError::Finality(error.into())))?;
                     return Ok(log_index);
                 }
                 Err(
