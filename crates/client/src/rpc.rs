@@ -168,7 +168,7 @@ impl Rpc {
     /// [`ClientError::Unreachable`], [`ClientError::Strange`] if the answer is none of JSON-RPC or not a `T`,
     /// [`ClientError::Refused`] if a contract refuses, [`ClientError::Node`] if the node does.
     pub fn call<T: DeserializeOwned>(&self, method: &str, params: impl Serialize) -> Result<T, ClientError> {
-        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        let request = request(method, params);
         let ask = |node: &Self| node.ask(method, &request, self.answer_bytes_max);
         self.reserve.as_ref().map_or_else(|| ask(self), |reserve| reserve.call(ask))
     }
@@ -183,7 +183,7 @@ impl Rpc {
         method: &str,
         params: impl Serialize,
     ) -> Result<T, ClientError> {
-        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        let request = request(method, params);
         self.current().ask(method, &request, self.answer_bytes_max)
     }
 
@@ -231,6 +231,10 @@ impl Rpc {
     fn unreachable(&self, error: &ureq::Error) -> ClientError {
         ClientError::Unreachable { url: self.url.to_string(), reason: error.to_string() }
     }
+}
+
+fn request(method: &str, params: impl Serialize) -> String {
+    json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string()
 }
 
 /// A quantity of JSON-RPC: hexadecimal digits after `0x`.

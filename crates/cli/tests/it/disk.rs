@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::Read as _,
     net::{Ipv4Addr, TcpListener},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -55,7 +56,7 @@ fn a_full_disk_stops_a_node_and_loses_nothing() {
     roomy.stop();
 
     let log = File::options().append(true).open(home.path("log")).unwrap();
-    let mut full = limited(&up(&home, port), 900).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    let mut full = limited(&up(&home, port), 900).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(120);
     let status = loop {
         // Those that are not acknowledged may be final or not.
@@ -69,6 +70,10 @@ fn a_full_disk_stops_a_node_and_loses_nothing() {
         }
     };
     assert_eq!(status.code(), Some(3), "{}", log_of(&home));
+    // Also if the disk is full while it registers, which would wait for a block that cannot come.
+    let mut said = String::new();
+    full.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("chain_stopped"), "{said}");
     assert!(log_of(&home).contains("check disk space"), "{}", log_of(&home));
 
     let roomy = Running::from(&home, up(&home, port));
